@@ -217,9 +217,7 @@ class _LikelihoodScorer:
     def __sklearn_clone__(self) -> _LikelihoodScorer:
         return copy.deepcopy(self)
 
-    def __call__(
-        self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None
-    ) -> float:
+    def __call__(self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Score a fitted classifier on X and y.
 
         Parameters
@@ -256,9 +254,7 @@ class _LikelihoodScorer:
         weight = _check_weight(sample_weight, n_samples)
         target, unseen = _targets_by_name(y, classes)
         if len(target) != n_samples:
-            raise ValueError(
-                f"y has {len(target)} samples, but the estimator predicted {n_samples}."
-            )
+            raise ValueError(f"y has {len(target)} samples, but the estimator predicted {n_samples}.")
         rows = _row_log_likelihood(target, log_proba)
         impossible = np.zeros(n_samples, dtype=bool)
         for present in unseen.values():
@@ -275,9 +271,7 @@ class _LikelihoodScorer:
         total = _total(weight, rows)
         return total / float(np.sum(weight)) if self._mean else total
 
-    def set_score_request(
-        self, *, sample_weight: bool | str | None
-    ) -> _LikelihoodScorer:
+    def set_score_request(self, *, sample_weight: bool | str | None) -> _LikelihoodScorer:
         """Say whether sample weights are to be routed to this scorer.
 
         As for the scorers of :func:`sklearn.metrics.make_scorer`, the scorer itself
@@ -348,9 +342,7 @@ def _weighted_rows(
         return weight, _row_log_likelihood(target, np.log(proba))
 
 
-def _row_log_likelihood(
-    target: NDArray[Any], log_proba: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _row_log_likelihood(target: NDArray[Any], log_proba: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return sum_k y_ik log(proba_ik) of each sample, with 0 * -inf = 0."""
     if target.ndim == 1:
         return log_proba[np.arange(len(target)), target]
@@ -377,10 +369,7 @@ def _targets_and_probabilities(
     if labels is not None:
         classes, _ = _distinct_labels(np.asarray(labels), "labels")
         if len(classes) != n_classes:
-            raise ValueError(
-                f"labels names {len(classes)} classes, but y_proba has {n_classes} "
-                "columns."
-            )
+            raise ValueError(f"labels names {len(classes)} classes, but y_proba has {n_classes} columns.")
     y = np.asarray(y_true)
     if is_vector:
         y = _of_one_sample(y, n_classes, classes)
@@ -389,22 +378,16 @@ def _targets_and_probabilities(
     if y.ndim == 2 and (y.shape[1] > 1 or n_classes == 1):
         target: NDArray[Any] = _check_probabilities(y, "y_true")[0]
         if target.shape[1] != n_classes:
-            raise ValueError(
-                f"y_true has {target.shape[1]} columns, but y_proba has {n_classes}."
-            )
+            raise ValueError(f"y_true has {target.shape[1]} columns, but y_proba has {n_classes}.")
         names = _column_names(y_true, "y_true")
         if names is not None:
             if classes is None:
-                classes, _ = _distinct_labels(
-                    np.asarray(names), "y_true's column names"
-                )
+                classes, _ = _distinct_labels(np.asarray(names), "y_true's column names")
             target = target[:, _columns_in_order(names, classes, "y_true")]
     else:
         target, classes = _label_indices(y, classes, n_classes)
     if len(target) != n_samples:
-        raise ValueError(
-            f"y_true has {len(target)} samples, but y_proba has {n_samples}."
-        )
+        raise ValueError(f"y_true has {len(target)} samples, but y_proba has {n_samples}.")
     names = _column_names(y_proba, "y_proba")
     if classes is None:
         return target, proba
@@ -413,8 +396,7 @@ def _targets_and_probabilities(
         proba = proba[:, _columns_in_order(names, classes, "y_proba")]
     elif labels is not None and np.asarray(labels).tolist() != classes.tolist():
         warnings.warn(
-            "labels is not sorted: the columns of y_proba are taken to be "
-            f"{classes.tolist()}, in this order.",
+            f"labels is not sorted: the columns of y_proba are taken to be {classes.tolist()}, in this order.",
             UserWarning,
             stacklevel=4,
         )
@@ -429,22 +411,16 @@ def _label_indices(
     if classes is None:
         if len(values) != n_classes:
             raise ValueError(
-                f"y_true holds {len(values)} classes, but y_proba has {n_classes} "
-                "columns. Pass all classes as labels=."
+                f"y_true holds {len(values)} classes, but y_proba has {n_classes} columns. Pass all classes as labels=."
             )
         return inverse, values
     codes = _positions(values, classes)
     if np.any(codes < 0):
-        raise ValueError(
-            f"y_true holds {values[codes < 0].tolist()}, which labels= does not: "
-            f"{classes.tolist()}."
-        )
+        raise ValueError(f"y_true holds {values[codes < 0].tolist()}, which labels= does not: {classes.tolist()}.")
     return codes[inverse], classes
 
 
-def _of_one_sample(
-    y: NDArray[Any], n_classes: int, classes: NDArray[Any] | None
-) -> NDArray[Any]:
+def _of_one_sample(y: NDArray[Any], n_classes: int, classes: NDArray[Any] | None) -> NDArray[Any]:
     """Return the target of one sample as a label (1,) or a distribution (1, K)."""
     if y.shape == (n_classes,) and n_classes > 1:
         return y[np.newaxis]
@@ -469,9 +445,7 @@ def _of_one_sample(
     return one_hot
 
 
-def _targets_by_name(
-    y: Any, classes: NDArray[Any]
-) -> tuple[NDArray[Any], dict[Any, NDArray[np.bool_]]]:
+def _targets_by_name(y: Any, classes: NDArray[Any]) -> tuple[NDArray[Any], dict[Any, NDArray[np.bool_]]]:
     """Targets in the order of `classes`, and where each other class occurs.
 
     Labels that are not among the classes stand as index 0, the columns of such
@@ -481,11 +455,7 @@ def _targets_by_name(
     if values.ndim != 2 or (values.shape[1] == 1 and len(classes) > 1):
         labels, inverse = _distinct_labels(values, "y")
         codes = _positions(labels, classes)
-        unseen = {
-            label: inverse == j
-            for j, label in enumerate(labels.tolist())
-            if codes[j] < 0
-        }
+        unseen = {label: inverse == j for j, label in enumerate(labels.tolist()) if codes[j] < 0}
         return np.maximum(codes, 0)[inverse], unseen
     target, _ = _check_probabilities(values, "y")
     names = _column_names(y, "y")
@@ -525,8 +495,7 @@ def _estimator_classes(estimator: Any) -> NDArray[Any]:
         ) from None
     if any(np.ndim(label) for label in classes):
         raise ValueError(
-            f"{type(estimator).__name__} was fitted on several outputs; the scorer "
-            "needs a single list of classes."
+            f"{type(estimator).__name__} was fitted on several outputs; the scorer needs a single list of classes."
         )
     return np.asarray(classes)
 
@@ -540,14 +509,12 @@ def _predicted_log_proba(estimator: Any, X: Any, n_classes: int) -> NDArray[np.f
             raw = np.log(np.asarray(estimator.predict_proba(X)))
         else:
             raise AttributeError(
-                f"{type(estimator).__name__} has none of the following attributes: "
-                "predict_log_proba, predict_proba."
+                f"{type(estimator).__name__} has none of the following attributes: predict_log_proba, predict_proba."
             )
     log_proba = raw.astype(np.float64)
     if log_proba.ndim != 2 or log_proba.shape[1] != n_classes:
         raise ValueError(
-            f"{type(estimator).__name__} predicted an array of shape {log_proba.shape} "
-            f"for {n_classes} classes."
+            f"{type(estimator).__name__} predicted an array of shape {log_proba.shape} for {n_classes} classes."
         )
     with np.errstate(over="ignore"):
         sums = np.exp(log_proba).sum(axis=1)
@@ -564,8 +531,7 @@ def _check_probabilities(values: Any, name: str) -> tuple[NDArray[np.float64], b
         proba = proba[np.newaxis]
     if np.any(proba < 0):
         raise ValueError(
-            f"{name} has negative entries (the least is {proba.min():g}); "
-            "probabilities are between 0 and 1."
+            f"{name} has negative entries (the least is {proba.min():g}); probabilities are between 0 and 1."
         )
     hint = (
         " A one-dimensional y_proba is the distribution of one sample over the "
@@ -577,23 +543,16 @@ def _check_probabilities(values: Any, name: str) -> tuple[NDArray[np.float64], b
     return proba, is_vector
 
 
-def _check_sums(
-    sums: NDArray[np.float64], dtype: Any, name: str, hint: str = ""
-) -> None:
+def _check_sums(sums: NDArray[np.float64], dtype: Any, name: str, hint: str = "") -> None:
     tolerance = _SUM_TOLERANCE
     if dtype.kind == "f":
         tolerance = max(tolerance, float(np.sqrt(np.finfo(dtype).eps)))
     wrong = np.flatnonzero(~(np.abs(sums - 1.0) <= tolerance))  # nan is wrong, too
     if len(wrong):
-        raise ValueError(
-            f"The rows of {name} must sum to one; row {wrong[0]} sums to "
-            f"{sums[wrong[0]]:.10g}.{hint}"
-        )
+        raise ValueError(f"The rows of {name} must sum to one; row {wrong[0]} sums to {sums[wrong[0]]:.10g}.{hint}")
 
 
-def _check_weight(
-    sample_weight: ArrayLike | None, n_samples: int
-) -> NDArray[np.float64]:
+def _check_weight(sample_weight: ArrayLike | None, n_samples: int) -> NDArray[np.float64]:
     if sample_weight is None:
         return np.ones(n_samples)
     try:
@@ -603,16 +562,11 @@ def _check_weight(
     if weight.ndim == 0:
         weight = np.full(n_samples, weight)
     if weight.shape != (n_samples,):
-        raise ValueError(
-            f"sample_weight has shape {weight.shape}; expected ({n_samples},) or a "
-            "single number."
-        )
+        raise ValueError(f"sample_weight has shape {weight.shape}; expected ({n_samples},) or a single number.")
     if not np.all(np.isfinite(weight)):
         raise ValueError("sample_weight contains nan or infinite values.")
     if np.any(weight < 0):
-        raise ValueError(
-            f"sample_weight has negative entries (the least is {weight.min():g})."
-        )
+        raise ValueError(f"sample_weight has negative entries (the least is {weight.min():g}).")
     if not np.any(weight):
         raise ValueError("sample_weight is zero for every sample.")
     return weight
@@ -621,9 +575,7 @@ def _check_weight(
 # Labels and names
 
 
-def _distinct_labels(
-    y: NDArray[Any], name: str
-) -> tuple[NDArray[Any], NDArray[np.intp]]:
+def _distinct_labels(y: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Return the sorted distinct labels, and for each sample which one it has."""
     y = column_or_1d(y, warn=True)
     if y.dtype.kind == "f":
@@ -631,16 +583,13 @@ def _distinct_labels(
             raise ValueError(f"{name} contains NaN or infinity.")
         if np.any(y != np.round(y)):
             raise ValueError(
-                f"{name} is continuous; expected class labels or one distribution "
-                "over the classes per row."
+                f"{name} is continuous; expected class labels or one distribution over the classes per row."
             )
     try:
         values, inverse = np.unique(y, return_inverse=True)
         missing = any(value != value for value in values.tolist())
     except TypeError as error:  # None, pd.NA, numbers among strings
-        raise ValueError(
-            f"{name} must hold labels of one kind, without missing values: {error}"
-        ) from error
+        raise ValueError(f"{name} must hold labels of one kind, without missing values: {error}") from error
     if missing:
         raise ValueError(f"{name} contains NaN.")
     return values, inverse
@@ -662,14 +611,10 @@ def _column_names(values: Any, argument: str) -> list[Any] | None:
     return names
 
 
-def _columns_in_order(
-    names: list[Any], classes: NDArray[Any], argument: str
-) -> NDArray[np.intp]:
+def _columns_in_order(names: list[Any], classes: NDArray[Any], argument: str) -> NDArray[np.intp]:
     """Return the column of each class; names and classes must be the same set."""
     where = {name: j for j, name in enumerate(names)}
     wanted = classes.tolist()
     if len(names) != len(wanted) or set(where) != set(wanted):
-        raise ValueError(
-            f"The columns of {argument}, {names}, are not the classes {wanted}."
-        )
+        raise ValueError(f"The columns of {argument}, {names}, are not the classes {wanted}.")
     return np.array([where[label] for label in wanted], dtype=np.intp)

@@ -71,14 +71,10 @@ def classifier(iris):
 def test_is_the_dot_product_of_target_and_log_probability(rng):
     Y, P = distributions(rng, 20, 4), distributions(rng, 20, 4)
     w = rng.uniform(0.1, 3, 20)
-    by_hand = sum(
-        w[i] * sum(Y[i, k] * math.log(P[i, k]) for k in range(4)) for i in range(20)
-    )
+    by_hand = sum(w[i] * sum(Y[i, k] * math.log(P[i, k]) for k in range(4)) for i in range(20))
     assert log_likelihood(Y, P, sample_weight=w) == pytest.approx(by_hand, rel=1e-13)
     assert nll(Y, P, sample_weight=w) == pytest.approx(-by_hand, rel=1e-13)
-    assert cross_entropy(Y, P, sample_weight=w) == pytest.approx(
-        -by_hand / w.sum(), rel=1e-13
-    )
+    assert cross_entropy(Y, P, sample_weight=w) == pytest.approx(-by_hand / w.sum(), rel=1e-13)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -132,16 +128,12 @@ def test_cross_entropy_is_log_loss(classes, weighted, rng):
     assert cross_entropy(y, P, sample_weight=w) == pytest.approx(expected, abs=1e-12)
     # one-hot, and with a label that does not occur
     one_hot = (y[:, None] == np.sort(classes)).astype(int)
-    assert cross_entropy(one_hot, P, sample_weight=w) == pytest.approx(
-        expected, abs=1e-12
-    )
+    assert cross_entropy(one_hot, P, sample_weight=w) == pytest.approx(expected, abs=1e-12)
     kept = y != classes[0]
     w = None if w is None else w[kept]
     labels = sorted(classes)
     expected = log_loss(y[kept], P[kept], sample_weight=w, labels=labels)
-    assert cross_entropy(
-        y[kept], P[kept], sample_weight=w, labels=labels
-    ) == pytest.approx(expected, abs=1e-12)
+    assert cross_entropy(y[kept], P[kept], sample_weight=w, labels=labels) == pytest.approx(expected, abs=1e-12)
 
 
 def test_cross_entropy_is_log_loss_on_a_real_fit(iris, classifier):
@@ -198,9 +190,7 @@ def test_permuting_classes_or_samples_changes_nothing(problem, random):
 def test_a_scalar_weight_scales_the_sum_and_not_the_mean(problem, c):
     Y, P, _ = problem
     assert nll(Y, P, sample_weight=c) == pytest.approx(c * nll(Y, P), rel=1e-12)
-    assert cross_entropy(Y, P, sample_weight=c) == pytest.approx(
-        cross_entropy(Y, P), rel=1e-12
-    )
+    assert cross_entropy(Y, P, sample_weight=c) == pytest.approx(cross_entropy(Y, P), rel=1e-12)
 
 
 @given(problems())
@@ -290,16 +280,12 @@ def test_targets_in_a_frame_are_aligned_by_name(rng):
     order = [2, 0, 1]
     for frame in frames(Y[:, order], [["a", "b", "c"][k] for k in order]):
         assert nll(frame, P) == pytest.approx(expected, rel=1e-14)
-        assert nll(frame, P, labels=["a", "b", "c"]) == pytest.approx(
-            expected, rel=1e-14
-        )
+        assert nll(frame, P, labels=["a", "b", "c"]) == pytest.approx(expected, rel=1e-14)
         with pytest.raises(ValueError, match="are not the classes"):
             nll(frame, P, labels=["a", "b", "d"])
     # numbers sort as numbers
     names = [10, 9, 1]
-    assert nll(pd.DataFrame(Y[:, [2, 1, 0]], columns=names), P) == pytest.approx(
-        expected, rel=1e-14
-    )
+    assert nll(pd.DataFrame(Y[:, [2, 1, 0]], columns=names), P) == pytest.approx(expected, rel=1e-14)
 
 
 def test_predictions_in_a_frame_are_aligned_by_name(rng):
@@ -308,9 +294,7 @@ def test_predictions_in_a_frame_are_aligned_by_name(rng):
     for frame in frames(P[:, [1, 2, 0]], ["b", "c", "a"]):
         assert nll(y, frame) == pytest.approx(expected, rel=1e-14)
         # by name, so that the order of labels does not matter
-        assert nll(y, frame, labels=["c", "b", "a"]) == pytest.approx(
-            expected, rel=1e-14
-        )
+        assert nll(y, frame, labels=["c", "b", "a"]) == pytest.approx(expected, rel=1e-14)
     for frame in frames(P, ["p_a", "p_b", "p_c"]):
         assert nll(y, frame) == pytest.approx(expected, rel=1e-14)
     for frame in frames(P, ["a", "b", "other"]):
@@ -465,9 +449,7 @@ def test_scorers_are_the_metrics_of_the_predictions(iris, classifier, rng):
 @pytest.mark.parametrize("scoring", SCORERS, ids=repr)
 def test_cross_validation_agrees_with_neg_log_loss(scoring, iris):
     X, y = iris
-    expected = cross_val_score(
-        LogisticRegression(max_iter=1000), X, y, scoring="neg_log_loss"
-    )
+    expected = cross_val_score(LogisticRegression(max_iter=1000), X, y, scoring="neg_log_loss")
     scores = cross_val_score(LogisticRegression(max_iter=1000), X, y, scoring=scoring)
     scale = 30 if scoring is neg_nll_scorer else 1
     np.testing.assert_allclose(scores, scale * expected, rtol=1e-12)
@@ -488,9 +470,7 @@ def test_grid_search_finds_the_same_optimum():
     # the search itself, and the pipeline in it, can be scored
     value = -log_loss(y, ours.predict_proba(X))
     assert neg_cross_entropy_scorer(ours, X, y) == pytest.approx(value, abs=1e-12)
-    assert neg_cross_entropy_scorer(ours.best_estimator_, X, y) == pytest.approx(
-        value, abs=1e-12
-    )
+    assert neg_cross_entropy_scorer(ours.best_estimator_, X, y) == pytest.approx(value, abs=1e-12)
     assert ours.score(X, y) == pytest.approx(value, abs=1e-12)
 
 
@@ -527,9 +507,7 @@ def test_a_fold_that_lacks_a_class_is_scored_right(iris):
     np.testing.assert_allclose(scores, expected, rtol=1e-12)
     # the mean over folds is what "neg_log_loss" has no number for
     with pytest.warns(UserWarning, match="labels"):
-        theirs = cross_val_score(
-            LogisticRegression(max_iter=1000), X, y, cv=cv, scoring="neg_log_loss"
-        )
+        theirs = cross_val_score(LogisticRegression(max_iter=1000), X, y, cv=cv, scoring="neg_log_loss")
     assert np.all(np.isnan(theirs))
 
 
@@ -543,9 +521,7 @@ def test_an_unseen_label_costs_everything_and_warns_once(scorer, iris):
     assert caught[0].filename == __file__
     # the right number where it does not count
     seen = y < 2
-    assert scorer(partial, X, y, sample_weight=seen) == pytest.approx(
-        scorer(partial, X[seen], y[seen]), rel=1e-13
-    )
+    assert scorer(partial, X, y, sample_weight=seen) == pytest.approx(scorer(partial, X[seen], y[seen]), rel=1e-13)
 
 
 def test_unseen_between_the_seen_is_not_mistaken_for_one_of_them():
@@ -610,21 +586,16 @@ def test_soft_targets_in_cross_validation(rng):
     cv = KFold(3)
     scores = cross_val_score(Soft(), X, Y, cv=cv, scoring=neg_cross_entropy_scorer)
     expected = [
-        -cross_entropy(Y[test], Soft().fit(X[train], Y[train]).predict_proba(X[test]))
-        for train, test in cv.split(X)
+        -cross_entropy(Y[test], Soft().fit(X[train], Y[train]).predict_proba(X[test])) for train, test in cv.split(X)
     ]
     np.testing.assert_allclose(scores, expected, rtol=1e-12)
 
 
 def test_soft_targets_by_name_may_lack_or_add_classes():
-    model = Fixed(np.log([[0.2, 0.3, 0.5]] * 2), classes=["a", "b", "c"]).fit(
-        None, None
-    )
+    model = Fixed(np.log([[0.2, 0.3, 0.5]] * 2), classes=["a", "b", "c"]).fit(None, None)
     X = np.zeros((2, 1))
     lacking = pd.DataFrame({"c": [1.0, 0.5], "a": [0.0, 0.5]})
-    assert neg_nll_scorer(model, X, lacking) == pytest.approx(
-        1.5 * np.log(0.5) + 0.5 * np.log(0.2), rel=1e-14
-    )
+    assert neg_nll_scorer(model, X, lacking) == pytest.approx(1.5 * np.log(0.5) + 0.5 * np.log(0.2), rel=1e-14)
     more = pd.DataFrame({"a": [1.0, 0.5], "d": [0.0, 0.5]})
     with pytest.warns(UserWarning, match="'d'") as caught:
         assert neg_nll_scorer(model, X, more) == -np.inf
@@ -700,12 +671,8 @@ def test_scorers_copy(scorer, iris, classifier):
 def test_scorers_in_other_places_of_scikit_learn(iris):
     X, y = iris
     model = CalibratedClassifierCV(LogisticRegression(max_iter=1000), cv=2).fit(X, y)
-    assert neg_cross_entropy_scorer(model, X, y) == pytest.approx(
-        -log_loss(y, model.predict_proba(X)), abs=1e-12
-    )
-    importance = permutation_importance(
-        model, X, y, scoring=neg_nll_scorer, n_repeats=2, random_state=0
-    )
+    assert neg_cross_entropy_scorer(model, X, y) == pytest.approx(-log_loss(y, model.predict_proba(X)), abs=1e-12)
+    importance = permutation_importance(model, X, y, scoring=neg_nll_scorer, n_repeats=2, random_state=0)
     assert importance.importances_mean.argmax() in (2, 3)
     search = GridSearchCV(
         LogisticRegression(max_iter=1000),
@@ -732,9 +699,7 @@ def test_weights_are_routed_to_the_scorer(iris, rng):
         model.set_fit_request(sample_weight=False)
         scorer = clone(neg_cross_entropy_scorer)
         assert scorer.set_score_request(sample_weight=True) is scorer
-        scores = cross_val_score(
-            model, X, y, cv=cv, scoring=scorer, params={"sample_weight": w}
-        )
+        scores = cross_val_score(model, X, y, cv=cv, scoring=scorer, params={"sample_weight": w})
         many = cross_validate(
             model,
             X,
@@ -788,9 +753,7 @@ def test_weights_without_routing_do_as_for_neg_log_loss(iris, rng):
         ({"a": neg_cross_entropy_scorer}, {"a": "neg_log_loss"}),
     ]:
         results = [
-            GridSearchCV(model, {"C": [1.0]}, scoring=s, refit=False)
-            .fit(X, y, sample_weight=w)
-            .cv_results_
+            GridSearchCV(model, {"C": [1.0]}, scoring=s, refit=False).fit(X, y, sample_weight=w).cv_results_
             for s in (scoring, theirs)
         ]
         key = "mean_test_score" if "mean_test_score" in results[0] else "mean_test_a"
