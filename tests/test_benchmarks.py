@@ -1,0 +1,107 @@
+"""The benchmark harness: yardstick, schedule and tables; no timing asserted."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from benchmarks import problems, report, runner, worker
+from benchmarks.libraries import adapters
+from benchmarks.objective import penalised_mean_nll, standardise, to_raw
+from benchmarks.records import Run, outcomes, read_csv, write_csv
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCHMARKS_CACHE", str(tmp_path))
+    problem = problems.PROBLEMS["tiny"]
+    return problem, problems.cached(problem)
+
+
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("C", [0.5, np.inf])
+def test_yardstick_is_log_loss_plus_penalty(K, C):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4)) * [1e-2, 1, 10, 1e3] + 5
+    y = rng.integers(K, size=200)
+    scaled, mean, scale = standardise(X)
+    model = LogisticRegression(C=1.0).fit(scaled, y)
+    coef, intercept = to_raw(model.coef_, model.intercept_, mean, scale)
+    expected = log_loss(y, model.predict_proba(scaled))
+    expected += (coef**2).sum() / (2 * C * 200)
+    np.testing.assert_allclose(penalised_mean_nll(X, y, coef, intercept, C, block=64), expected, rtol=1e-12)
+
+
+def test_two_adapters_reach_the_same_optimum_in_this_process(tiny):
+    problem, path = tiny
+    everyone = adapters()
+    default = worker.run(everyone["sklearn_mle"], path, problem.C, None)
+    peer = worker.run(everyone["scikit-learn newton-cholesky"], path, problem.C, 1e-8)
+    null = worker.run(everyone["null model"], path, problem.C, None)
+    assert default["status"] == peer["status"] == "ok"
+    assert default["objective"] == pytest.approx(peer["objective"], abs=1e-6)
+    assert null["objective"] > peer["objective"] + 0.1
+
+
+def test_a_missing_library_is_no_error(tiny):
+    class Missing:
+        def load(self):
+            raise ImportError("not here")
+
+    problem, path = tiny
+    assert worker.run(Missing(), path, problem.C, None)["status"] == "missing"
+
+
+def test_a_process_answers_and_a_limit_ends_it(tiny):
+    problem, path = tiny
+    arguments = ("null model", path, problem.C, None)
+    done = runner.run_worker(*arguments, limit=60.0, threads=1)
+    assert done["status"] == "ok"
+    assert done["objective"] < math.log(3)
+    late = runner.run_worker(*arguments, limit=1e-6, threads=1)
+    assert late == {"status": "timeout", "seconds": 1e-6}
+
+
+def test_the_grid_is_walked_until_the_best_is_reached(tiny, monkeypatch):
+    gaps = {1e-2: 1e-3, 1e-3: 1e-5, 1e-4: 1e-8}
+    best = {"scikit-learn lbfgs": 1.0, "scikit-learn newton-cg": 1.0 - 5e-6}
+
+    def pretend(library, path, C, tol, limit, threads, python):
+        if tol < 1e-4:
+            return {"status": "timeout", "seconds": limit}
+        return {"status": "ok", "seconds": 1.0, "objective": best[library] + gaps[tol]}
+
+    monkeypatch.setattr(runner, "run_worker", pretend)
+    plan = runner.Plan(["tiny"], list(best), repeats=2, timeout=9.0)
+    run = runner.Runner(plan)
+    run.search(tiny[0])
+    run.repeat(1)
+    results = {result.library: result for result in outcomes(run.runs)}
+    # lbfgs ends 5e-6 above the other one, is sent on, and runs into the limit
+    assert results["scikit-learn newton-cg"].status == "arrived"
+    assert results["scikit-learn newton-cg"].tol == 1e-4
+    assert results["scikit-learn newton-cg"].repeats == 2
+    assert results["scikit-learn lbfgs"].status == "stopped"
+    assert results["scikit-learn lbfgs"].seconds == 9.0
+
+
+def test_table_and_records_round_trip(tiny, tmp_path):
+    runs = [
+        Run("tiny", "sklearn_mle", math.nan, 0, "ok", 0.1, 1.0, 5, 1.0),
+        Run("tiny", "scikit-learn lbfgs", 1e-4, 0, "ok", 0.5, 2.0, 50, 1.0 + 5e-7),
+        Run("tiny", "scikit-learn saga", 1e-4, 0, "timeout", 0.4),
+        Run("tiny", "scikit-learn default", math.nan, 0, "ok", 0.2, 1.0, 9, 1.1),
+        Run("tiny", "glum", 1e-2, 0, "missing"),
+    ]
+    pair = report.compare(report.by_problem(runs)["tiny"])
+    assert pair.at_least
+    assert pair.ratio == pytest.approx(4)
+    text = report.markdown(runs, {"threads": 2, "cpu": "one"})
+    assert "> 4.0" in text
+    assert "short by 1e-01" in text
+    assert "glum" not in text
+    write_csv(runs, tmp_path / "runs.csv")
+    again = read_csv(tmp_path / "runs.csv")
+    assert outcomes(again)[1] == outcomes(runs)[1]
