@@ -20,7 +20,7 @@ def draw(runs, path):
     table = by_problem(runs)
     everyone = adapters().values()
     shown = [a for a in everyone if a.role != "baseline" and _drawable(table, a.name)]
-    figure, ax = plt.subplots(figsize=(9, 1.2 + 0.55 * len(table)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(10, max(3.2, 1.2 + 0.6 * len(table))), layout="constrained")
     colours = plt.get_cmap("tab10")
     for index, adapter in enumerate(shown):
         ours = adapter.role == "ours"
@@ -45,10 +45,11 @@ def draw(runs, path):
                 arrow = {"arrowstyle": "->", "color": colour}
                 ax.annotate("", (1.5 * x, height), (1.08 * x, height), arrowprops=arrow)
     for height in range(len(table)):
-        ax.axhline(height, color="0.9", linewidth=14, zorder=0)
+        ax.axhspan(height - 0.35, height + 0.35, color="0.94", zorder=0)
     ax.set_xscale("log")
     ax.set_yticks(range(len(table)), list(table))
-    ax.invert_yaxis()
+    ax.set_ylim(len(table) - 0.4, -0.6)
+    ax.margins(x=0.12)
     ax.set_xlabel("seconds to within 1e-6 nats a sample of the best (hollow: stopped)")
     ax.grid(axis="x", color="0.8", linewidth=0.5)
     ax.set_axisbelow(True)

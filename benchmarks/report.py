@@ -87,10 +87,13 @@ def _markdown(header, rows):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def size(name):
-    """n x p, K and C of a problem, from its cached data."""
+def _shape(name):
     problem = problems.PROBLEMS[name]
-    shape = problems.shape_of(problems.cached(problem), problem.C)
+    return problems.shape_of(problems.cached(problem), problem.C)
+
+
+def size(shape):
+    """n x p, K and C in a few characters."""
     kind = ", sparse" if shape.sparse else ""
     return f"{shape.n:,} x {shape.p:,}, {shape.K}, {shape.C:g}{kind}"
 
@@ -112,7 +115,7 @@ def summary_table(runs):
         rows.append(
             [
                 problems.PROBLEMS[name].title,
-                size(name),
+                size(_shape(name)),
                 cell(pair.ours),
                 label,
                 cell(peer),
@@ -135,24 +138,18 @@ def full_table(runs):
 
 def verdict(runs):
     """Geometric mean over the dense problems, and where ours is not the fastest."""
-    ratios, losses, bound = [], [], False
-    for name, row in by_problem(runs).items():
-        pair = compare(row)
-        if pair is None:
-            continue
-        if not pair.ratio > 1:
-            losses.append(name)
-        if name != "text" and math.isfinite(pair.ratio):
-            ratios.append(pair.ratio)
-            bound |= pair.at_least
+    pairs = {name: compare(row) for name, row in by_problem(runs).items()}
+    pairs = {name: pair for name, pair in pairs.items() if pair is not None}
+    if not pairs:
+        return "No run of this package."
+    dense = [pair for name, pair in pairs.items() if math.isfinite(pair.ratio) and not _shape(name).sparse]
     lines = []
-    if ratios:
-        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-        lines.append(
-            f"Geometric mean over {len(ratios)} dense problems: "
-            f"{'at least ' if bound else ''}{mean:.1f} times as fast as the best peer."
-        )
-    lines.append(f"Not the fastest on: {', '.join(losses)}." if losses else "No losses.")
+    if dense:
+        mean = math.exp(sum(math.log(pair.ratio) for pair in dense) / len(dense))
+        bound = "at least " if any(pair.at_least for pair in dense) else ""
+        lines = [f"Geometric mean over {len(dense)} dense problems: {bound}{mean:.1f} times as fast as the best peer."]
+    losses = [name for name, pair in pairs.items() if not pair.ratio > 1]
+    lines.append(f"Not the fastest on: {', '.join(losses)}." if losses else "The fastest on every problem.")
     return "\n".join(lines)
 
 
