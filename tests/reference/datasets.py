@@ -148,10 +148,7 @@ def _plain(frame, *columns: str) -> dict[str, np.ndarray]:
 
 def _dummies(frame, column: str, *levels) -> dict[str, np.ndarray]:
     """Indicator columns of the given levels (leave one out for a baseline)."""
-    return {
-        f"{column}={level}": (frame[column] == level).to_numpy(float)
-        for level in levels
-    }
+    return {f"{column}={level}": (frame[column] == level).to_numpy(float) for level in levels}
 
 
 def _sk_columns(bunch, *picked: str) -> dict[str, np.ndarray]:
@@ -274,18 +271,14 @@ def titanic_table():
 @_register("regular", "carData::TitanicSurvival")
 def titanic():
     """Passengers with a known age, the interaction of sex and class included."""
-    d = _frame(
-        "carData", "TitanicSurvival", ["survived", "sex", "age", "passengerClass"]
-    )
+    d = _frame("carData", "TitanicSurvival", ["survived", "sex", "age", "passengerClass"])
     columns = {
         **_dummies(d, "sex", "male"),
         **_plain(d, "age"),
         **_dummies(d, "passengerClass", "2nd", "3rd"),
     }
     for level in ("2nd", "3rd"):
-        columns[f"male:{level}"] = (
-            columns["sex=male"] * columns[f"passengerClass={level}"]
-        )
+        columns[f"male:{level}"] = columns["sex=male"] * columns[f"passengerClass={level}"]
     return {"columns": columns, "y": d["survived"].to_numpy()}
 
 
@@ -385,9 +378,7 @@ def _housing_columns(d, first: int) -> dict[str, np.ndarray]:
         "Type": ("Tower", "Apartment", "Atrium", "Terrace"),
         "Cont": ("Low", "High"),
     }
-    return {
-        k: v for c, ls in levels.items() for k, v in _dummies(d, c, *ls[first:]).items()
-    }
+    return {k: v for c, ls in levels.items() for k, v in _dummies(d, c, *ls[first:]).items()}
 
 
 @_register("regular", "carData::BEPS")
@@ -550,9 +541,7 @@ def orange_juice():
     d = _frame("ISLR", "OJ")
     columns = {
         **_plain(d, "WeekofPurchase", "PriceCH", "PriceMM", "DiscCH", "DiscMM"),
-        **_plain(
-            d, "LoyalCH", "SalePriceMM", "SalePriceCH", "PriceDiff", "ListPriceDiff"
-        ),
+        **_plain(d, "LoyalCH", "SalePriceMM", "SalePriceCH", "PriceDiff", "ListPriceDiff"),
     }
     return {"columns": columns, "y": d["Purchase"].to_numpy()}
 
@@ -570,9 +559,7 @@ def mroz_birth_year():
 @_register("collinear", "palmerpenguins::penguins")
 def penguins_twice():
     """Sex by body mass in grams and in tonnes; three classes: year of the survey."""
-    d = _frame(
-        "palmerpenguins", "penguins", ["year", "body_mass_g", "flipper_length_mm"]
-    )
+    d = _frame("palmerpenguins", "penguins", ["year", "body_mass_g", "flipper_length_mm"])
     columns = _plain(d, "body_mass_g", "flipper_length_mm")
     columns["body_mass_t"] = columns["body_mass_g"] / 1e6
     return {"columns": columns, "y": d["year"].to_numpy()}

@@ -425,9 +425,7 @@ def profile_interval(problem, fitted, direction, half_width):
 
         def derivatives(phi):
             P = np.exp(log_proba(problem, at(phi)))
-            return (problem.w @ scores(problem, P)) @ B, B.T @ information(
-                problem, P
-            ) @ B
+            return (problem.w @ scores(problem, P)) @ B, B.T @ information(problem, P) @ B
 
         found = _newton(value, derivatives, phi)
         P = np.exp(log_proba(problem, at(found.theta)))
@@ -448,10 +446,7 @@ def profile_interval(problem, fitted, direction, half_width):
                 break
             # Newton on the square root of the drop, which is nearly linear in v.
             drop = fitted.loglik - found.loglik
-            v = (
-                v
-                - (np.sqrt(drop) - np.sqrt(LD(half_width))) * 2 * np.sqrt(drop) / -slope
-            )
+            v = v - (np.sqrt(drop) - np.sqrt(LD(half_width))) * 2 * np.sqrt(drop) / -slope
         else:
             raise RuntimeError("the end of a profile interval was not found")
         ends.append(v * norm)
@@ -466,19 +461,14 @@ def marginal_effects(problem, fitted):
     K, d = problem.n_classes, len(fitted.theta)
 
     def effects(theta):
-        beta = np.vstack(
-            [np.zeros((1, len(problem.mean)), LD), problem.to_contrasts(theta)[:, :-1]]
-        )
+        beta = np.vstack([np.zeros((1, len(problem.mean)), LD), problem.to_contrasts(theta)[:, :-1]])
         P = np.exp(log_proba(problem, theta))
         w = problem.w / problem.w.sum()
         return ((w @ P)[:, None] * beta - (P.T * w) @ (P @ beta)).reshape(-1)
 
     h = LD(1e-6)
     J = np.stack(
-        [
-            (effects(fitted.theta + h * e) - effects(fitted.theta - h * e)) / (2 * h)
-            for e in np.eye(d, dtype=LD)
-        ],
+        [(effects(fitted.theta + h * e) - effects(fitted.theta - h * e)) / (2 * h) for e in np.eye(d, dtype=LD)],
         axis=1,
     )
     se = np.sqrt(((J @ covariance(fitted)) * J).sum(axis=1))

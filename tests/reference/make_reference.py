@@ -106,9 +106,7 @@ def recession(data):
     """
     keep = np.ones(len(data.y), bool) if data.weights is None else data.weights > 0
     X = data.X[keep] - data.X[keep].mean(axis=0)
-    Z = np.column_stack(
-        [X / np.where(X.std(axis=0) > 0, X.std(axis=0), 1), np.ones(len(X))]
-    )
+    Z = np.column_stack([X / np.where(X.std(axis=0) > 0, X.std(axis=0), 1), np.ones(len(X))])
     y, K = np.searchsorted(data.classes, data.y[keep]), len(data.classes)
     pairs = np.argwhere(y[:, None] != np.arange(K)[None, :])
     A = np.zeros((len(pairs), K, Z.shape[1]))
@@ -160,13 +158,9 @@ def reference(data):
     else:
         fitted = ld.fit(problem)
         out["log_likelihood"] = plain(fitted.loglik)
-        out |= (estimates if data.kind == "regular" else minimum_norm)(
-            data, problem, fitted
-        )
+        out |= (estimates if data.kind == "regular" else minimum_norm)(data, problem, fitted)
     if data.name in PENALISED:
-        whole = ld.make_problem(
-            data.X, data.y, data.weights, data.classes, drop_dependent=False
-        )
+        whole = ld.make_problem(data.X, data.y, data.weights, data.classes, drop_dependent=False)
         out["penalised"] = {}
         for C in (1.0, 0.01):
             found = ld.fit(whole, C=C)
@@ -269,9 +263,7 @@ def compare(ours, r):
     if ours["kind"] == "separated":
         out["log_likelihood_disagreement"] = abs(r["log_likelihood"] - ours["supremum"])
     else:
-        out["log_likelihood_disagreement"] = abs(
-            r["log_likelihood"] - ours["log_likelihood"]
-        )
+        out["log_likelihood_disagreement"] = abs(r["log_likelihood"] - ours["log_likelihood"])
     if ours["kind"] == "regular":
         se = np.array(ours["se"])
         for key in ("coef", "se", "se_robust", "se_cluster"):
@@ -281,9 +273,7 @@ def compare(ours, r):
     if "jeffreys" in ours and "jeffreys" in r:
         ours, out["jeffreys"] = ours["jeffreys"], dict(r["jeffreys"])
         for key in ("coef", "se"):
-            gap = np.abs(np.array(r["jeffreys"][key]) - ours[key]) / np.array(
-                ours["se"]
-            )
+            gap = np.abs(np.array(r["jeffreys"][key]) - ours[key]) / np.array(ours["se"])
             out["jeffreys"][f"{key}_disagreement"] = float(gap.max())
     return out
 
@@ -291,12 +281,8 @@ def compare(ours, r):
 def main():
     """Compute, compare with R, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="these sets only; the rest stays"
-    )
-    parser.add_argument(
-        "--without-r", action="store_true", help="leave R's answers out"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="these sets only; the rest stays")
+    parser.add_argument("--without-r", action="store_true", help="leave R's answers out")
     options = parser.parse_args()
     if np.finfo(ld.LD).nmant < 63:
         raise SystemExit("numpy.longdouble has no extended precision on this platform")
