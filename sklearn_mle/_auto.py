@@ -1,0 +1,105 @@
+"""solver="auto": which model of the curvature Newton's method gets, by cost.
+
+Costs are in passes, one pass being an evaluation of value and gradient: 4 n p J floating-point operations
+for the two products, and some forty an element for the softmax.
+
+    exact      sum over pairs of classes of weighted second moments, n K (K - 1) q^2 / 2, then d^3 / 3 for
+               the factor: taken at each point while that is a few passes, as many as conjugate gradients
+               would need products. Few steps, each certain: small problems, and long thin ones.
+    Kronecker  one weighted second moment, n q^2, and M factors, q^3 / 3 each: conjugate gradients use it
+               for as long as the products spent under it cost less than a new one would.
+    diagonal   the same for wide or sparse X, where second moments are out of reach.
+
+At the model without features the Kronecker model is exact and costs nothing: it comes with the coordinates.
+"""
+
+import numpy as np
+
+from ._curvature import Curvature, DenseCurvature, KroneckerCurvature
+from ._problem import RoundProblem
+from ._typing import FloatArray
+
+# Conjugate gradients need this many products a step at least where d is small; up to here, exact is cheaper.
+_EXACT_PASSES = 12.0
+# Softmax, residual and traffic, in operations an element of the (n, J) outputs.
+_SOFTMAX_FLOPS = 40.0
+_LEAST_REFRESH = 2.0
+# Beyond this the d x d matrix is not formed.
+_MAX_EXACT_SIZE = 3000
+
+
+def pass_flops(problem: RoundProblem) -> float:
+    """Operations of one evaluation of value and gradient."""
+    samples = problem.objective.samples
+    n_outputs = problem.objective.layout.widths[-1]
+    entries = samples.X.nnz if samples.is_sparse else samples.n_rows * samples.n_features
+    return n_outputs * (4.0 * entries + _SOFTMAX_FLOPS * samples.n_rows)
+
+
+def exact_passes(problem: RoundProblem) -> float:
+    """Cost of the exact Hessian and its factor."""
+    samples = problem.objective.samples
+    n_logits, q = problem.coordinates.shape
+    pairs = n_logits * (n_logits + 1) / 2
+    moments = samples.n_rows * (pairs * q * q + 2.0 * samples.n_features * q)
+    return (moments + problem.size**3 / 3) / pass_flops(problem)
+
+
+class CurvatureSchedule:
+    """Chooses the curvature model at each Newton iterate; see the module's docstring.
+
+    Parameters
+    ----------
+    problem : RoundProblem
+    class_metric : array (M, M)
+        Curvature of the model without features, relative to its mean (`null_coordinates`).
+    warm : bool
+        Whether psi = 0 is another point than that model.
+    """
+
+    def __init__(self, problem: RoundProblem, class_metric: FloatArray, warm: bool = False) -> None:
+        self.problem = problem
+        self.exact_passes = exact_passes(problem)
+        self.exact = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= _EXACT_PASSES
+        n_logits, q = problem.coordinates.shape
+        n_rows = problem.objective.samples.n_rows
+        dense = problem.coordinates.transform.ndim == 2
+        self.refresh_passes = (n_rows * q * (q + 2.0 * dense * q) + dense * n_logits * q**3 / 3) / pass_flops(problem)
+        if not dense:
+            self.refresh_passes = 2.0
+        self.null = null_curvature(problem, class_metric)
+        self._model: Curvature = self.null
+        # A start other than the model without features has a curvature of its own.
+        self._counted = -np.inf if warm else problem.objective.n_passes
+
+    @property
+    def name(self) -> str:
+        """In words, for `verbose`."""
+        if self.exact:
+            return "Newton steps with the exact Hessian"
+        kind = "diagonal" if self.problem.coordinates.transform.ndim == 1 else "Kronecker"
+        return f"Newton steps by conjugate gradients, preconditioned with a {kind} model of the curvature"
+
+    def __call__(self, psi: FloatArray, g: FloatArray, decrement: float) -> tuple[Curvature, bool]:
+        """The model at psi, and whether it is the Hessian itself."""
+        spent = self.problem.objective.n_passes - self._counted
+        # One step of conjugate gradients that cost more than the exact Hessian settles the question.
+        self.exact = self.exact or (self.problem.size <= _MAX_EXACT_SIZE and self.exact_passes < spent < np.inf)
+        if self.exact:
+            return DenseCurvature(self.problem.hessian(psi)), True
+        if spent > max(self.refresh_passes, _LEAST_REFRESH):
+            self._model = self.problem.kronecker(psi)
+            self._counted = self.problem.objective.n_passes
+        return self._model, False
+
+
+def null_curvature(problem: RoundProblem, class_metric: FloatArray) -> KroneckerCurvature:
+    """The Hessian at the model without features: A / a (x) T' (a N S) T + I (x) T'T / C."""
+    coordinates = problem.coordinates
+    S = coordinates.feature_metric
+    if problem.objective.layout.fit_intercept:
+        if S.ndim == 1:
+            S = np.append(S, 1.0)
+        else:
+            S = np.block([[S, np.zeros((len(S), 1))], [np.zeros((1, len(S))), np.ones((1, 1))]])
+    return KroneckerCurvature(class_metric, S, coordinates.penalty_metric(problem.objective.precision))

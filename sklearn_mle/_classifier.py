@@ -1,0 +1,546 @@
+"""`SoftmaxMLEClassifier`: validates, delegates, sets attributes."""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from joblib import effective_n_jobs
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._estimate import Estimate, LinearModel, estimate_linear
+from ._minimize import find_solver
+from ._samples import available_threads
+from ._separation import SeparationKind
+from ._softmax import log_softmax, softmax
+from ._targets import (
+    aligned_distributions,
+    apply_class_weight,
+    check_weights,
+    distributions,
+    encode_labels,
+    is_matrix,
+    label_indices,
+)
+from ._typing import FloatArray, IntArray
+from .exceptions import SeparationWarning
+
+_ACTIVATIONS = ("identity", "logistic", "tanh", "relu", "softplus")
+_NAMES_SHOWN = 5
+
+
+class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
+    """Maximum-likelihood softmax classifier.
+
+    The model gives each sample a distribution over K classes, ``proba = softmax(W x + b)``, and its
+    parameters maximise the likelihood of the data,
+
+        minimise over W, b    - sum_i w_i sum_k y_ik log proba_ik  +  penalty(W) / C
+
+    with ``scipy.optimize.minimize``. y_i is one-hot (from labels) or any distribution over the classes. The
+    estimate does not depend on the units of the columns: X need not be scaled.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=()
+        Units of each hidden layer; ``()`` is the linear softmax model, the only one so far.
+    activation : {"identity", "logistic", "tanh", "relu", "softplus"}, default="tanh"
+        Activation of the hidden layers; without effect on the linear model.
+    C : float, default=np.inf
+        Variance of a zero-mean Gaussian prior on the weights, never on the intercepts: the penalty is
+        ``||W||^2 / (2 C)``. ``np.inf`` is maximum likelihood; the meaning is that of
+        :class:`~sklearn.linear_model.LogisticRegression`.
+    l1_ratio : float, default=0.0
+        Elastic-net mix; only 0.0 so far.
+    prior : {"gaussian", "jeffreys"}, default="gaussian"
+        Only "gaussian" so far.
+    fit_intercept : bool, default=True
+        Whether the logits have intercepts.
+    class_weight : {None, "balanced"} or dict, default=None
+        Weights of the classes, which multiply `sample_weight`. "balanced" gives all classes the same total.
+    bounds : tuple (lower, upper), default=None
+        Box constraints on the coefficients, each broadcastable to `coef_`.
+    solver : str or callable, default="auto"
+        "auto" (Newton steps whose cost is chosen by the size of the problem), any method of
+        ``scipy.optimize.minimize`` by its name, "lbfgs" or "newton-cg", or a callable of SciPy's
+        custom-method signature. It sees preconditioned coordinates without the softmax gauge.
+    solver_options : dict, default=None
+        Handed to the method as ``options``.
+    tol : float, default=1e-3
+        Nats. Iterating may stop when the (penalised) log-likelihood is estimated, with the curvature at that
+        point, to be within `tol` of its maximum: the total, not the mean. Up to 5,000 parameters,
+        gradient-based methods then polish with Newton steps to 1e-12 nats.
+    max_iter : int, default=1000
+        Outer iterations, at least 1.
+    warm_start : bool, default=False
+        Start from the estimate of the previous `fit`.
+    n_init, early_stopping, validation_fraction, n_iter_no_change : default=1, False, 0.1, 10
+        For hidden layers; the linear model rejects other values.
+    n_jobs : int, default=None
+        Threads for blocks of rows; None is as many as BLAS may use.
+    random_state : int, RandomState instance or None, default=None
+        Initial weights of hidden layers; the linear model has none to draw.
+    verbose : int, default=0
+        Print progress where positive.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+        The classes, sorted.
+    coef_ : ndarray of shape (K, p), or (1, p) for two classes
+        Weights; their sum over classes is zero unless there are bounds. For two classes, the weights of the
+        log-odds of ``classes_[1]``.
+    intercept_ : ndarray of shape (K,) or (1,)
+        Intercepts.
+    coefs_, intercepts_ : lists of ndarray
+        The same by layer, laid out as in :class:`~sklearn.neural_network.MLPClassifier`.
+    n_features_in_ : int
+        Number of features p.
+    feature_names_in_ : ndarray of shape (p,)
+        Names of the features, where X had names that are all strings.
+    n_iter_ : int
+        Iterations of the solver, polishing included.
+    nll_ : float
+        Weighted negative log-likelihood at the estimate, in nats, without the penalty.
+    loss_ : float
+        `nll_` over the total weight: scikit-learn's ``log_loss`` on the training data.
+    loss_curve_ : list of float
+        The objective over the total weight after each iteration.
+    optimize_result_ : scipy.optimize.OptimizeResult
+        What SciPy returned, in the solver's coordinates, with `n_passes` added: passes over the data, a
+        Hessian product counting as one.
+    converged_ : bool
+        Whether the objective is certified to be within `tol` nats of its minimum (or supremum).
+
+    See Also
+    --------
+    sklearn_mle.metrics : likelihood scores and scorers.
+
+    Notes
+    -----
+    A :class:`SeparationWarning` says that the estimate does not exist because classes are (quasi-)separated;
+    the fit is then finite, with a log-likelihood within `tol` of the supremum. Collinear columns are no
+    failure: the coefficients of least norm are returned.
+
+    References
+    ----------
+    C. M. Bishop (2006), Pattern Recognition and Machine Learning, section 4.3.4.
+    A. Albert and J. A. Anderson (1984), Biometrika 71(1), on the existence of the estimates.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_mle import SoftmaxMLEClassifier
+    >>> X, y = load_wine(return_X_y=True)
+    >>> model = SoftmaxMLEClassifier(C=1.0).fit(X, y)
+    >>> round(model.loss_, 4)
+    0.0404
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes: tuple[int, ...] = (),
+        activation: str = "tanh",
+        C: float = np.inf,
+        l1_ratio: float = 0.0,
+        prior: str = "gaussian",
+        fit_intercept: bool = True,
+        class_weight: Any = None,
+        bounds: Any = None,
+        solver: Any = "auto",
+        solver_options: dict[str, Any] | None = None,
+        tol: float = 1e-3,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        n_init: int = 1,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.prior = prior
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.bounds = bounds
+        self.solver = solver
+        self.solver_options = solver_options
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_init = n_init
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Estimate the parameters.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            float32 stays float32; everything else becomes float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes)
+            Labels, or distributions over the classes whose rows sum to one. The classes of a matrix are the
+            column names of a DataFrame, sorted, else ``0 .. K - 1``.
+        sample_weight : float or array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For bad data, weights or parameters; the estimator is left as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the objective could not be certified to be within `tol` of its minimum.
+        SeparationWarning
+            If the maximum-likelihood estimate does not exist.
+        """
+        before = self.__dict__.copy()
+        try:
+            self._fit(X, y, sample_weight)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        self._check_parameters()
+        solver = find_solver(self.solver, bounded=self.bounds is not None)
+        previous = self._previous_fit() if self.warm_start else None
+        X, classes, targets = self._check_data(X, y)
+        weights = check_weights(sample_weight, X)
+        targets, weights = apply_class_weight(self.class_weight, classes, targets, weights)
+        _check_classes_have_weight(classes, targets, weights)
+        shape = (1 if len(classes) == 2 else len(classes), X.shape[1])
+        if previous is not None:
+            _check_previous(previous, classes, shape)
+        model = LinearModel(
+            X,
+            targets,
+            weights,
+            len(classes),
+            float(self.C),
+            bool(self.fit_intercept),
+            None if self.bounds is None else _check_bounds(self.bounds, shape),
+            None if previous is None else previous[1:],
+        )
+        estimate = estimate_linear(
+            model,
+            solver,
+            tol=float(self.tol),
+            max_iter=int(self.max_iter),
+            options=self.solver_options,
+            n_threads=self._n_threads(),
+            say=print if self.verbose else None,
+        )
+        self._set_attributes(estimate, classes, X.dtype, X.shape[0], weights)
+        self._warn(estimate)
+
+    def _set_attributes(
+        self, estimate: Estimate, classes: np.ndarray, dtype: Any, n_rows: int, weights: FloatArray | None
+    ) -> None:
+        total = float(n_rows if weights is None else weights.sum())
+        self.classes_ = classes
+        self.coef_ = estimate.W.astype(dtype)
+        self.intercept_ = estimate.b.astype(dtype)
+        self.coefs_ = [self.coef_.T]
+        self.intercepts_ = [self.intercept_]
+        self.n_iter_ = max(1, len(estimate.history.objective), int(estimate.result.get("nit", 0)))
+        self.nll_ = estimate.nll
+        self.loss_ = estimate.nll / total
+        self.loss_curve_ = [value / total for value in estimate.history.objective]
+        self.optimize_result_ = estimate.result
+        self.optimize_result_.n_passes = estimate.n_passes
+        self.converged_ = estimate.converged
+
+    def _warn(self, estimate: Estimate) -> None:
+        """The one place that warns; one warning a fit."""
+        finding = estimate.finding
+        if finding is not None or estimate.absent:
+            warnings.warn(self._separation_message(estimate), SeparationWarning, stacklevel=4)
+        elif not estimate.converged:
+            left = estimate.decrement
+            gap = "" if not np.isfinite(left) else f" About {left:.2g} nats are left to gain (tol={self.tol:g})."
+            warnings.warn(
+                f"The fit has not converged after {self.n_iter_} iterations.{gap} Raise max_iter, or try another "
+                "solver.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _separation_message(self, estimate: Estimate) -> str:
+        remedy = "A finite C (a Gaussian prior on the weights) has an estimate that exists."
+        if estimate.finding is None:
+            names = _listed([str(self.classes_[k]) for k in estimate.absent])
+            return (
+                f"Classes without any weight are separated from the others: {names}. Their probability goes to 0 and "
+                f"their intercept to -inf; the fit stops within tol of the supremum. {remedy} Or drop them from y."
+            )
+        finding = estimate.finding
+        if finding.kind is SeparationKind.UNDECIDED:
+            return (
+                "Classes seem to be separated: coefficients still grow where the likelihood does not, but whether the "
+                f"maximum-likelihood estimate exists was not decided ({finding.reason}). {remedy}"
+            )
+        present = [k for k in range(len(self.classes_)) if k not in estimate.absent]
+        classes = _listed([str(self.classes_[present[k]]) for k in finding.classes])
+        names = getattr(self, "feature_names_in_", None)
+        features = [f"x{j}" if names is None else str(names[j]) for j in finding.features]
+        by = f"features {_listed(features)}" if features else "the intercept"
+        how = "completely" if finding.kind is SeparationKind.COMPLETE else "quasi-completely"
+        return (
+            f"Classes are {how} separated: {classes}, by {by}. The maximum-likelihood estimate does not exist: "
+            "coefficients grow without bound. The fit is finite, its log-likelihood within tol of the supremum. "
+            f"{remedy}"
+        )
+
+    def _check_parameters(self) -> None:
+        """Raise for values outside of the contract, and for what is not there yet."""
+        if len(np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))):
+            raise NotImplementedError("hidden_layer_sizes: only the linear model, (), is implemented so far.")
+        if self.activation not in _ACTIVATIONS:
+            raise ValueError(f"activation must be one of {_ACTIVATIONS}; got {self.activation!r}.")
+        if not _is_real(self.C) or not self.C > 0:
+            raise ValueError(f"C must be a positive number, np.inf for maximum likelihood; got {self.C!r}.")
+        if not _is_real(self.l1_ratio) or not 0 <= self.l1_ratio <= 1:
+            raise ValueError(f"l1_ratio must be a number from 0 to 1; got {self.l1_ratio!r}.")
+        if self.l1_ratio != 0:
+            raise NotImplementedError("l1_ratio: only 0.0, the Gaussian prior, is implemented so far.")
+        if self.prior not in ("gaussian", "jeffreys"):
+            raise ValueError(f"prior must be 'gaussian' or 'jeffreys'; got {self.prior!r}.")
+        if self.prior == "jeffreys":
+            raise NotImplementedError("prior: only 'gaussian' is implemented so far.")
+        if not _is_real(self.tol) or not 0 < self.tol < np.inf:
+            raise ValueError(f"tol must be a positive number of nats; got {self.tol!r}.")
+        if not _is_integer(self.max_iter) or self.max_iter < 1:
+            raise ValueError(f"max_iter must be an integer, at least 1; got {self.max_iter!r}.")
+        if self.n_jobs is not None and (not _is_integer(self.n_jobs) or self.n_jobs == 0):
+            raise ValueError(f"n_jobs must be None or an integer other than 0; got {self.n_jobs!r}.")
+        if self.solver_options is not None and not isinstance(self.solver_options, dict):
+            raise ValueError(f"solver_options must be None or a dict; got {self.solver_options!r}.")
+        if self.solver_options and isinstance(self.solver, str) and self.solver.lower() == "auto":
+            raise ValueError("solver_options belong to a named solver or a callable; solver='auto' takes none.")
+        linear_only = {"n_init": 1, "early_stopping": False, "validation_fraction": 0.1, "n_iter_no_change": 10}
+        for name, default in linear_only.items():
+            if getattr(self, name) != default:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} does not apply to a linear model; leave it at {default!r}."
+                )
+
+    def _check_data(self, X: Any, y: Any) -> tuple[Any, np.ndarray, IntArray | FloatArray]:
+        """Validated X (dense or CSR), the classes, and indices (n,) or distributions (n, K)."""
+        options: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
+        targets: IntArray | FloatArray
+        if is_matrix(y):
+            names, targets = distributions(y)
+            X = validate_data(self, X, **options)
+            if X.shape[0] != targets.shape[0]:
+                raise ValueError(f"X has {X.shape[0]} samples, but y has {targets.shape[0]}.")
+            classes = np.arange(targets.shape[1]) if names is None else names
+            if (targets.max(axis=1) == 1).all():
+                # One-hot rows are labels.
+                targets = targets.argmax(axis=1).astype(np.int32)
+        else:
+            X, y = validate_data(self, X, y, **options)
+            classes, targets = encode_labels(y)
+            if len(classes) < 2:
+                raise ValueError(f"y holds one class only, {classes.tolist()}; a classifier needs two or more.")
+        if sparse.issparse(X):
+            X.sum_duplicates()
+        return X, classes, targets
+
+    def _previous_fit(self) -> tuple[np.ndarray, FloatArray, FloatArray] | None:
+        if not hasattr(self, "coef_"):
+            return None
+        return self.classes_, self.coef_.astype(np.float64), self.intercept_.astype(np.float64)
+
+    def _n_threads(self) -> int:
+        return available_threads() if self.n_jobs is None else int(effective_n_jobs(self.n_jobs))
+
+    def decision_function(self, X: Any) -> FloatArray:
+        """Logits.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, K), or (n_samples,) for two classes
+            For two classes, the log-odds of ``classes_[1]``.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        z = safe_sparse_dot(X, self.coef_.T.astype(X.dtype, copy=False), dense_output=True) + self.intercept_
+        return z[:, 0] if z.shape[1] == 1 else z
+
+    def _logits_by_class(self, X: Any) -> FloatArray:
+        """Logits (J, n): class-major, as the likelihood takes them."""
+        z = self.decision_function(X)
+        return z[None] if z.ndim == 1 else np.ascontiguousarray(z.T)
+
+    def predict_log_proba(self, X: Any) -> FloatArray:
+        """Log-probabilities, straight from the logits: finite however confident.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, K), in nats
+        """
+        return log_softmax(self._logits_by_class(X)).T
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Probabilities of the classes: softmax of the logits.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, K), rows sum to one
+        """
+        return softmax(self._logits_by_class(X)).T
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Most probable class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        z = self.decision_function(X)
+        return self.classes_[(z > 0).astype(int) if z.ndim == 1 else z.argmax(axis=1)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy; against the most probable class where y is a matrix of probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_classes)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        if is_matrix(y):
+            check_is_fitted(self)
+            y = self.classes_[aligned_distributions(y, self.classes_).argmax(axis=1)]
+        return super().score(X, y, sample_weight)
+
+    def log_likelihood(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Log-likelihood of y given X: sum_i w_i sum_k y_ik log proba_ik.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_classes)
+            Labels that the estimator has seen, or distributions over its classes.
+        sample_weight : float or array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            The sum, in nats.
+
+        Raises
+        ------
+        ValueError
+            For labels that were not there in `fit`, and for weights or distributions that are none.
+        """
+        log_proba = self.predict_log_proba(X).astype(np.float64, copy=False)
+        if is_matrix(y):
+            rows = np.einsum("nk,nk->n", aligned_distributions(y, self.classes_), log_proba)
+        else:
+            codes = label_indices(y, self.classes_)
+            if len(codes) != len(log_proba):
+                raise ValueError(f"X has {len(log_proba)} samples, but y has {len(codes)}.")
+            rows = log_proba[np.arange(len(codes)), codes]
+        weights = check_weights(sample_weight, log_proba)
+        return float(rows.sum() if weights is None else weights @ rows)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) and not np.isnan(float(value))
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
+
+
+def _check_classes_have_weight(classes: np.ndarray, y: IntArray | FloatArray, w: FloatArray | None) -> None:
+    if w is None and y.ndim == 1:
+        weights = np.bincount(y, minlength=len(classes))
+    else:
+        base = np.ones(len(y)) if w is None else w
+        weights = base @ y if y.ndim == 2 else np.bincount(y, base, minlength=len(classes))
+    if np.count_nonzero(weights) < 2:
+        left = classes[weights > 0].tolist()
+        raise ValueError(f"Only one class has positive weight, {left}; a classifier needs two or more.")
+
+
+def _check_bounds(bounds: Any, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise ValueError(f"bounds must be (lower, upper), each broadcastable to coef_ {shape}; got {bounds!r}.")
+    sides = []
+    for name, bound in zip(("lower", "upper"), bounds, strict=True):
+        try:
+            side = np.broadcast_to(np.asarray(bound, dtype=np.float64), shape)
+        except (TypeError, ValueError):
+            raise ValueError(f"The {name} bounds must be numbers that broadcast to coef_, of shape {shape}.") from None
+        if np.isnan(side).any():
+            raise ValueError(f"The {name} bounds hold nan; use -np.inf and np.inf where there is no bound.")
+        sides.append(side)
+    if (sides[0] > sides[1]).any() or (sides[0] == np.inf).any() or (sides[1] == -np.inf).any():
+        raise ValueError("Each lower bound must be at most its upper bound, and leave a finite value between.")
+    return sides[0], sides[1]
+
+
+def _check_previous(
+    previous: tuple[np.ndarray, FloatArray, FloatArray], classes: np.ndarray, shape: tuple[int, int]
+) -> None:
+    if not np.array_equal(previous[0], classes) or previous[1].shape != shape:
+        raise ValueError(
+            f"warm_start=True continues a fit with classes {previous[0].tolist()} and coef_ of shape "
+            f"{previous[1].shape}; these data have classes {classes.tolist()} and shape {shape}. Use a fresh clone."
+        )

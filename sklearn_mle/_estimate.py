@@ -1,0 +1,236 @@
+"""The linear model, from arrays to estimate: coordinates, a solver, and whether the estimate exists.
+
+Everything below this file works on one problem; everything above hands in arrays and takes the estimate.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._auto import CurvatureSchedule
+from ._history import History
+from ._layout import Layout, gauge_basis
+from ._minimize import Controls, Solution, Solver, polish, solve
+from ._network import Network
+from ._objective import NegativeLogLikelihood
+from ._precondition import box_coordinates, null_coordinates
+from ._problem import RoundProblem
+from ._samples import Block, Samples
+from ._separation import SeparationFinding, SeparationKind, diagnose_separation
+from ._typing import Design, FloatArray, IntArray
+
+# A Newton step that still moves the logits of a row by this much, where nothing is left to gain, points to a
+# minimum at infinity: along a direction of recession each step moves them by about one.
+_MOVING_LOGITS = 0.3
+# The logit of a class without weight lies this far below the least favourable row's others.
+_ABSENT_LOGIT = 40.0
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """What is estimated, from which rows, under what prior and constraints.
+
+    Attributes
+    ----------
+    X : dense array or CSR, (n, p)
+    y : class indices (n,), or distributions (n, K)
+    w : weights (n,) or None
+    n_classes : K
+    C, fit_intercept : prior variance of the weights; whether there are intercepts
+    bounds : arrays (J, p) below and above W, or None
+    start : (W, b) to start from, or None
+    """
+
+    X: Design
+    y: IntArray | FloatArray
+    w: FloatArray | None
+    n_classes: int
+    C: float
+    fit_intercept: bool
+    bounds: tuple[FloatArray, FloatArray] | None = None
+    start: tuple[FloatArray, FloatArray] | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The estimate and what is known about it.
+
+    Attributes
+    ----------
+    W, b : arrays (J, p) and (J,); J = 1 for two classes, else K
+    nll : sum of w times the NLL there, without the penalty
+    finding : the diagnosis, where there was a sign that the estimate does not exist
+    absent : indices of classes without weight
+    """
+
+    W: FloatArray
+    b: FloatArray
+    nll: float
+    converged: bool
+    decrement: float
+    history: History
+    result: Any
+    n_passes: float
+    finding: SeparationFinding | None
+    absent: tuple[int, ...]
+
+
+def estimate_linear(
+    model: LinearModel,
+    solver: Solver,
+    *,
+    tol: float,
+    max_iter: int,
+    options: dict[str, Any] | None = None,
+    n_threads: int = 1,
+    say: Callable[[str], None] | None = None,
+) -> Estimate:
+    """Fit the linear softmax model by maximum likelihood or, with finite C, maximum a posteriori."""
+    y = model.y if model.y.ndim == 1 else np.ascontiguousarray(model.y.T)
+    samples = Samples(model.X, y, model.w, n_classes=model.n_classes, n_threads=n_threads)
+    weights = samples.class_weights()
+    absent = tuple(np.flatnonzero(weights == 0).tolist()) if model.fit_intercept and model.n_classes > 2 else ()
+    n_outputs = 1 if model.n_classes == 2 else model.n_classes - len(absent)
+    if absent:
+        present = np.flatnonzero(weights > 0)
+        samples = samples.with_classes(present)
+    layout = Layout((model.X.shape[1], n_outputs), model.fit_intercept)
+    box = None
+    if model.bounds is None:
+        coordinates, class_metric = null_coordinates(layout, samples, model.C)
+    else:
+        bounds = model.bounds if not absent else (model.bounds[0][present], model.bounds[1][present])
+        coordinates, box = box_coordinates(layout, samples, model.C, bounds)
+        class_metric = np.eye(n_outputs)
+    objective = NegativeLogLikelihood(Network(layout), samples, model.C)
+    problem = RoundProblem(objective, coordinates)
+    if model.start is not None:
+        problem.coordinates = coordinates.moved_to(_theta(model.start, samples, layout, absent))
+    schedule = CurvatureSchedule(problem, class_metric, warm=model.start is not None)
+    history = History(None if say is None else lambda i, f: say(f"iteration {i}: {f:.10g} nats"))
+    resolution = float(np.finfo(samples.dtype).eps)
+    controls = Controls(tol, max_iter, resolution, dict(options or {}), box, history)
+    if say is not None:
+        say(f"{problem.size} free parameters, solver: {schedule.name if solver is None else solver}")
+    solution = solve(problem, schedule, solver, controls)
+    finding = None
+    if np.isinf(model.C) and box is None and solution.step is not None:
+        solution, finding = _examine(problem, schedule, controls, solution)
+    theta = problem.coordinates.push(solution.psi)
+    if np.isinf(model.C) and box is None:
+        theta = problem.coordinates.minimum_norm(theta)
+    ((W, b),) = layout.unpack(theta)
+    nll = solution.value - objective.penalty(theta)
+    b = np.zeros(n_outputs) if b is None else b.copy()
+    if samples.shift is not None:
+        b -= W @ samples.shift.astype(np.float64)
+    if box is not None:
+        W = np.clip(W, *bounds)
+        if np.isinf(model.C) and n_outputs > 1:
+            W = _least_norm_in_box(W, *bounds)
+    if n_outputs > 1:
+        b = b - b.mean()
+    if absent:
+        W, b = _with_absent(samples, model, W, b, present)
+    return Estimate(
+        np.array(W),
+        b,
+        float(nll),
+        solution.converged,
+        solution.decrement,
+        history,
+        solution.result,
+        objective.n_passes,
+        finding,
+        absent,
+    )
+
+
+def _theta(
+    start: tuple[FloatArray, FloatArray], samples: Samples, layout: Layout, absent: tuple[int, ...]
+) -> FloatArray:
+    """(W, b) of the original columns as theta, without its gauge component."""
+    W, b = (np.delete(part, absent, axis=0) for part in start)
+    if samples.shift is not None:
+        b = b + W @ samples.shift.astype(np.float64)
+    basis = gauge_basis(layout.widths[-1])
+    return layout.pack([(basis @ (basis.T @ W), basis @ (basis.T @ b) if layout.fit_intercept else None)])
+
+
+def _examine(
+    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution
+) -> tuple[Solution, SeparationFinding | None]:
+    """Ask whether the maximum is attained, where the last Newton step leaves room for doubt."""
+    if not solution.converged:
+        return solution, None
+    direction = problem.coordinates.push_direction(solution.step)
+    moving = problem.objective.largest_logit_change(direction) > _MOVING_LOGITS
+    finding = None
+    if moving:
+        finding = _diagnose(problem, direction)
+        if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
+            return solution, finding
+    if solution.crawling:
+        solution = polish(problem, schedule, controls, solution.psi, watch=False)
+        if finding is not None and finding.kind is SeparationKind.UNDECIDED and solution.step is not None:
+            direction = problem.coordinates.push_direction(solution.step)
+            if problem.objective.largest_logit_change(direction) > _MOVING_LOGITS:
+                return solution, finding
+    return solution, None
+
+
+def _diagnose(problem: RoundProblem, direction: FloatArray) -> SeparationFinding:
+    samples, layout = problem.objective.samples, problem.objective.layout
+    ((W, b),) = layout.unpack(direction)
+    candidate = W
+    if b is not None:
+        if samples.shift is not None:
+            b = b - W @ samples.shift.astype(np.float64)
+        candidate = np.column_stack([W, b])
+    if layout.widths[-1] == 1:
+        candidate = np.vstack([np.zeros_like(candidate), candidate])
+    y = samples.y if samples.y.ndim == 1 else samples.y.T
+    return diagnose_separation(
+        samples.X,
+        y,
+        samples.w,
+        n_classes=samples.n_classes,
+        fit_intercept=layout.fit_intercept,
+        candidate=candidate,
+    )
+
+
+def _least_norm_in_box(W: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
+    """Add one number to each column of W (all classes alike, which changes no probability) for the least norm."""
+    shift = np.clip(-W.mean(axis=0), (lower - W).max(axis=0), (upper - W).min(axis=0))
+    return np.clip(W + shift, lower, upper)
+
+
+def _with_absent(
+    samples: Samples, model: LinearModel, W: FloatArray, b: FloatArray, present: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Give classes without weight the weights zero, and an intercept that makes them all but impossible.
+
+    Zero is what a prior, or the symmetric gauge, makes of their weights as their intercepts go to -inf.
+    """
+    full_W = np.zeros((model.n_classes, W.shape[1]))
+    if model.bounds is not None:
+        full_W = np.clip(full_W, *model.bounds)
+    full_W[present] = W
+    missing = np.setdiff1d(np.arange(model.n_classes), present)
+    room = np.full(len(missing), np.inf)
+
+    def block_room(block: Block) -> FloatArray:
+        z = block.outputs(full_W).astype(np.float64)
+        own = z[present] + b[:, None]
+        top = own.max(axis=0)
+        return (top - z[missing]).min(axis=1)
+
+    unshifted = Samples(model.X, samples.y, None, n_classes=model.n_classes)
+    unshifted.each(block_room, lambda found: np.minimum(room, found, out=room))
+    full_b = np.empty(model.n_classes)
+    full_b[present] = b
+    full_b[missing] = room - _ABSENT_LOGIT
+    return full_W, full_b - full_b.mean()

@@ -1,0 +1,76 @@
+"""What each iteration leaves behind, and the bridge to SciPy's callbacks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+
+from ._typing import FloatArray
+
+
+@dataclass
+class History:
+    """The objective after each iteration, and the best point evaluated.
+
+    Parameters
+    ----------
+    report : callable, optional
+        Called after each iteration with its number and the objective.
+    """
+
+    report: Callable[[int, float], None] | None = None
+    objective: list[float] = field(default_factory=list)
+
+    def add(self, value: float) -> None:
+        """Record one iteration."""
+        self.objective.append(float(value))
+        if self.report is not None:
+            self.report(len(self.objective), float(value))
+
+
+class Tracked:
+    """A function that remembers its last and its best evaluation.
+
+    `scipy.optimize.minimize` hands some callbacks x alone, and some methods return a point that is not the
+    best they have seen.
+    """
+
+    def __init__(self, value_and_grad: Callable[[FloatArray], tuple[float, FloatArray]]) -> None:
+        self._evaluate = value_and_grad
+        self.last: tuple[FloatArray, float, FloatArray] | None = None
+        self.best: tuple[FloatArray, float, FloatArray] | None = None
+        self.n_evaluations = 0
+
+    def value_and_grad(self, x: FloatArray) -> tuple[float, FloatArray]:
+        """f and its gradient; evaluated once where asked twice in a row."""
+        if self.last is None or not np.array_equal(x, self.last[0]):
+            f, g = self._evaluate(x)
+            self.n_evaluations += 1
+            self.last = (np.array(x, dtype=float), f, g)
+            if self.best is None or f < self.best[1]:
+                self.best = self.last
+        return self.last[1], self.last[2]
+
+    def value(self, x: FloatArray) -> float:
+        """F alone, for methods that take no gradient."""
+        return self.value_and_grad(x)[0]
+
+
+def scipy_callback(history: History, tracked: Tracked) -> Callable[..., None]:
+    """A callback of SciPy's newer form, which gets f as well as x."""
+
+    def callback(intermediate_result: OptimizeResult) -> None:
+        fun = intermediate_result.get("fun")
+        history.add(tracked.value(intermediate_result.x) if fun is None else float(fun))
+
+    return callback
+
+
+def scipy_callback_x(history: History, tracked: Tracked) -> Callable[[FloatArray], None]:
+    """A callback of the older form, for the methods that know no other."""
+
+    def callback(xk: FloatArray) -> None:
+        history.add(tracked.value(xk))
+
+    return callback

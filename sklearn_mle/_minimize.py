@@ -1,0 +1,350 @@
+"""From a problem in round coordinates to its minimum, by `scipy.optimize.minimize` alone.
+
+`METHODS` says what each of SciPy's methods takes and what its stopping words are called. A named method
+runs in phi = L' psi, where L L' is the curvature of the model without features (psi itself, with a diagonal
+scaling, under bounds), until half its squared gradient is below `tol`. Then Newton steps polish: their
+decrement, with the curvature at the point reached, is what certifies the estimate, never `success`.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize
+
+from ._auto import CurvatureSchedule, null_curvature
+from ._curvature import Curvature
+from ._history import History, Tracked, scipy_callback, scipy_callback_x
+from ._newton import minimize_newton
+from ._problem import RoundProblem
+from ._projected import minimize_projected_newton
+from ._typing import FloatArray
+
+# Up to here estimates are polished to rounding; `tol` alone counts beyond.
+POLISHED_SIZE = 5000
+POLISHED_NATS = 1e-12
+_MAX_RESTARTS = 20
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method of SciPy takes, and what it calls its stopping words.
+
+    Attributes
+    ----------
+    name : as SciPy spells it
+    takes : "value", "gradient", "hessp" or "hess", the highest derivative that it is handed
+    bounds : whether it honours box constraints
+    limit : the option that bounds its iterations
+    stop : options that stop it near a gradient norm g (phi's units) and a decrease of f nats
+    """
+
+    name: str
+    takes: str
+    bounds: bool
+    stop: Callable[[float, float], dict[str, Any]]
+    limit: str = "maxiter"
+    new_callback: bool = True
+
+
+METHODS = {
+    method.name.lower(): method
+    for method in (
+        Method("Nelder-Mead", "value", True, lambda g, f: {"fatol": f, "xatol": g, "adaptive": True}),
+        Method("Powell", "value", True, lambda g, f: {"ftol": 1e-10, "xtol": g}),
+        Method("CG", "gradient", False, lambda g, f: {"gtol": g, "norm": 2}),
+        Method("BFGS", "gradient", False, lambda g, f: {"gtol": g, "norm": 2}),
+        Method("Newton-CG", "hessp", False, lambda g, f: {"xtol": 0.1 * g}),
+        # ftol = 0: its test is relative to f, and f may be 1e6 nats.
+        Method("L-BFGS-B", "gradient", True, lambda g, f: {"ftol": 0.0, "gtol": 0.3 * g, "maxcor": 20, "maxfun": 10**7}),
+        Method("TNC", "gradient", True, lambda g, f: {"gtol": g, "ftol": f, "xtol": 0.0}, "maxfun", False),
+        Method("COBYLA", "value", True, lambda g, f: {"tol": 0.1 * g}),
+        Method("COBYQA", "value", True, lambda g, f: {"final_tr_radius": 0.1 * g}),
+        Method("SLSQP", "gradient", True, lambda g, f: {"ftol": f}),
+        Method("trust-constr", "hessp", True, lambda g, f: {"gtol": 0.1 * g, "xtol": 1e-12}),
+        Method("dogleg", "hess", False, lambda g, f: {"gtol": g}),
+        Method("trust-ncg", "hessp", False, lambda g, f: {"gtol": g}),
+        Method("trust-exact", "hess", False, lambda g, f: {"gtol": g}),
+        Method("trust-krylov", "hessp", False, lambda g, f: {"gtol": g}),
+    )
+}
+_ALIASES = {"lbfgs": "l-bfgs-b"}
+
+Solver = Method | Callable[..., OptimizeResult] | None
+
+
+def find_solver(solver: Any, bounded: bool) -> Solver:
+    """The `Method` of a name, the callable itself, or None for "auto"."""
+    if callable(solver):
+        return solver
+    known = ", ".join(repr(method.name) for method in METHODS.values())
+    if not isinstance(solver, str):
+        raise ValueError(f"solver must be 'auto', a callable, or one of {known}; got {solver!r}.")
+    name = solver.lower()
+    if name == "auto":
+        return None
+    method = METHODS.get(_ALIASES.get(name, name))
+    if method is None:
+        raise ValueError(f"solver={solver!r} is unknown. Use 'auto', a callable, or one of {known}.")
+    if bounded and not method.bounds:
+        able = ", ".join(repr(method.name) for method in METHODS.values() if method.bounds)
+        raise ValueError(f"solver={solver!r} cannot take bounds. Those that can: 'auto', {able}.")
+    return method
+
+
+@dataclass
+class Controls:
+    """The stopping words of one fit."""
+
+    tol: float
+    max_iter: int
+    resolution: float
+    options: dict[str, Any] = field(default_factory=dict)
+    bounds: tuple[FloatArray, FloatArray] | None = None
+    history: History = field(default_factory=History)
+
+    @property
+    def left(self) -> int:
+        """Iterations that are left."""
+        return max(self.max_iter - len(self.history.objective), 0)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where the minimiser stopped, in psi.
+
+    Attributes
+    ----------
+    psi, value, grad : the point and the objective there
+    decrement : nats that are left to gain, estimated with the curvature there; nan if it was not asked for
+    step : the last Newton step, or None
+    crawling : the steps do not get shorter although nothing is left to gain: the minimum may be at infinity
+    converged : whether the decrement is within `tol`
+    result : what SciPy returned
+    """
+
+    psi: FloatArray
+    value: float
+    grad: FloatArray
+    decrement: float
+    step: FloatArray | None
+    crawling: bool
+    converged: bool
+    result: OptimizeResult
+
+
+def solve(problem: RoundProblem, schedule: CurvatureSchedule, solver: Solver, controls: Controls) -> Solution:
+    """Minimise from psi = 0."""
+    start = np.zeros(problem.size)
+    if controls.bounds is not None:
+        start = np.clip(start, *controls.bounds)
+    if solver is None:
+        if controls.bounds is None or problem.size <= POLISHED_SIZE:
+            return polish(problem, schedule, controls, start)
+        solver = METHODS["l-bfgs-b"]
+    if not isinstance(solver, Method):
+        return _run_callable(problem, schedule, solver, controls, start)
+    if controls.bounds is not None:
+        return _run_bounded(problem, schedule, solver, controls, start)
+    if solver.takes == "value":
+        return _run_method(problem, schedule.null, solver, controls, start)
+    return _run_certified(problem, schedule, solver, controls, start)
+
+
+def polish(
+    problem: RoundProblem,
+    schedule: CurvatureSchedule,
+    controls: Controls,
+    start: FloatArray,
+    *,
+    watch: bool = True,
+    target: float | None = None,
+    max_iter: int | None = None,
+) -> Solution:
+    """Newton's method from `start`; `watch` ends it where the minimum seems to be at infinity."""
+    if target is None:
+        target = POLISHED_NATS if problem.size <= POLISHED_SIZE else controls.tol
+        if controls.resolution > np.finfo(np.float64).eps:
+            target = max(target, 0.01 * controls.tol)
+    tracked = Tracked(problem.value_and_grad)
+    options: dict[str, Any] = {
+        "target": min(target, controls.tol),
+        "tol": controls.tol,
+        "resolution": controls.resolution,
+        "maxiter": controls.left if max_iter is None else max_iter,
+    }
+    bounds = None
+    if controls.bounds is None:
+        method: Callable[..., OptimizeResult] = minimize_newton
+        options |= {"curvature_at": schedule, "watch": watch}
+    else:
+        method = minimize_projected_newton
+        options["hessian"] = problem.hessian
+        bounds = Bounds(*controls.bounds)
+    result = minimize(
+        tracked.value_and_grad,
+        start,
+        jac=True,
+        hessp=problem.hessp,
+        bounds=bounds,
+        method=method,
+        callback=scipy_callback(controls.history, tracked),
+        options=options,
+    )
+    return Solution(
+        result.x,
+        float(result.fun),
+        result.jac,
+        float(result.decrement),
+        result.step,
+        bool(result.crawling),
+        bool(result.decrement <= controls.tol or result.success),
+        result,
+    )
+
+
+def _run_certified(
+    problem: RoundProblem, schedule: CurvatureSchedule, method: Method, controls: Controls, start: FloatArray
+) -> Solution:
+    """A named method, then Newton steps; where the problem is too large for those, restarts in a new metric."""
+    metric: Curvature = schedule.null
+    for _ in range(_MAX_RESTARTS):
+        solution = _run_method(problem, metric, method, controls, start)
+        start = solution.psi
+        if problem.size <= POLISHED_SIZE:
+            break
+        certified = polish(problem, schedule, controls, start, max_iter=0)
+        if certified.converged or not controls.left or solution.result.nit == 0:
+            return _with_result(certified, solution.result)
+        metric = problem.kronecker(start)
+    return _with_result(polish(problem, schedule, controls, start), solution.result)
+
+
+def _with_result(solution: Solution, result: OptimizeResult) -> Solution:
+    """The named method's own result beside the certified point."""
+    return Solution(
+        solution.psi,
+        solution.value,
+        solution.grad,
+        solution.decrement,
+        solution.step,
+        solution.crawling,
+        solution.converged,
+        result,
+    )
+
+
+def _run_bounded(
+    problem: RoundProblem, schedule: CurvatureSchedule, method: Method, controls: Controls, start: FloatArray
+) -> Solution:
+    solution = _run_method(problem, None, method, controls, start)
+    if method.takes == "value" or problem.size > POLISHED_SIZE:
+        return solution
+    return _with_result(polish(problem, schedule, controls, solution.psi), solution.result)
+
+
+def _run_method(
+    problem: RoundProblem, metric: Curvature | None, method: Method, controls: Controls, start: FloatArray
+) -> Solution:
+    """One call of `minimize` with a method of SciPy's, in the coordinates of the metric."""
+    # Half the squared gradient in phi estimates the nats that are left.
+    stop = method.stop(np.sqrt(0.2 * controls.tol), 0.01 * controls.tol)
+    options = {**stop, method.limit: controls.left, **controls.options}
+    keywords: dict[str, Any] = {"method": method.name}
+    if controls.bounds is not None:
+        keywords["bounds"] = Bounds(*controls.bounds)
+    view = _View(problem, metric)
+    if method.takes != "value":
+        keywords["jac"] = True
+    if method.takes == "hessp":
+        keywords["hessp"] = view.hessp
+    elif method.takes == "hess":
+        keywords["hess"] = view.hessian
+    bridge = scipy_callback if method.new_callback else scipy_callback_x
+    function = view.tracked.value if method.takes == "value" else view.tracked.value_and_grad
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module="scipy")
+        warnings.filterwarnings("error", message="Unknown solver options", category=OptimizeWarning)
+        # Methods grumble of lost precision or small steps; the decrement is what decides.
+        warnings.filterwarnings("ignore", category=UserWarning, module="scipy")
+        try:
+            result = minimize(
+                function,
+                view.to_phi(start),
+                callback=bridge(controls.history, view.tracked),
+                options=options,
+                **keywords,
+            )
+        except OptimizeWarning as unknown:
+            raise ValueError(f"solver_options: {unknown} of solver {method.name!r}.") from None
+    return view.solution(result, converged=bool(result.success), controls=controls)
+
+
+def _run_callable(
+    problem: RoundProblem,
+    schedule: CurvatureSchedule,
+    method: Callable[..., OptimizeResult],
+    controls: Controls,
+    start: FloatArray,
+) -> Solution:
+    """A custom method, called once; what it returns is what counts."""
+    view = _View(problem, None if controls.bounds is not None else schedule.null)
+    result = minimize(
+        view.tracked.value_and_grad,
+        view.to_phi(start),
+        jac=True,
+        hessp=view.hessp,
+        method=method,
+        bounds=None if controls.bounds is None else Bounds(*controls.bounds),
+        callback=scipy_callback(controls.history, view.tracked),
+        options={"maxiter": controls.max_iter, **controls.options},
+    )
+    return view.solution(result, converged=bool(result.get("success", True)), controls=controls)
+
+
+class _View:
+    """A problem in phi = L' psi; in psi itself where there is no metric."""
+
+    def __init__(self, problem: RoundProblem, metric: Curvature | None) -> None:
+        self.problem = problem
+        self.metric = metric
+        self.tracked = Tracked(self._value_and_grad)
+
+    def to_phi(self, psi: FloatArray) -> FloatArray:
+        return psi.copy() if self.metric is None else self.metric.whiten_point(psi)
+
+    def to_psi(self, phi: FloatArray) -> FloatArray:
+        return phi if self.metric is None else self.metric.unwhiten(phi)
+
+    def _value_and_grad(self, phi: FloatArray) -> tuple[float, FloatArray]:
+        value, grad = self.problem.value_and_grad(self.to_psi(phi))
+        return value, grad if self.metric is None else self.metric.whiten(grad)
+
+    def hessp(self, phi: FloatArray, direction: FloatArray) -> FloatArray:
+        product = self.problem.hessp(self.to_psi(phi), self.to_psi(direction))
+        return product if self.metric is None else self.metric.whiten(product)
+
+    def hessian(self, phi: FloatArray) -> FloatArray:
+        hessian = self.problem.hessian(self.to_psi(phi))
+        if self.metric is None:
+            return hessian
+        half = np.stack([self.metric.whiten(column) for column in hessian])
+        whitened = np.stack([self.metric.whiten(column) for column in half.T])
+        return 0.5 * (whitened + whitened.T)
+
+    def solution(self, result: OptimizeResult, converged: bool, controls: Controls) -> Solution:
+        """The best point seen: some methods return another."""
+        phi = np.asarray(result.x, dtype=float)
+        value, grad = self.tracked.value_and_grad(phi)
+        best = self.tracked.best
+        if best is not None and best[1] < value:
+            feasible = controls.bounds is None or bool(
+                np.all(best[0] >= controls.bounds[0]) and np.all(best[0] <= controls.bounds[1])
+            )
+            if feasible:
+                phi, value, grad = best
+        if controls.bounds is not None:
+            phi = np.clip(phi, *controls.bounds)
+        return Solution(self.to_psi(phi), value, grad, np.nan, None, False, converged, result)

@@ -1,0 +1,217 @@
+"""Truncated Newton with preconditioned conjugate gradients, as a custom method of `scipy.optimize.minimize`.
+
+Each iteration solves H s = -g with the curvature model of the moment as preconditioner (Nocedal & Wright,
+Numerical Optimization, 2nd ed., Algorithm 7.1), as far as the forcing term of Eisenstat & Walker (1996, SIAM
+J. Sci. Comput. 17(1), choice 2) asks, and backtracks to a sufficient decrease. Where the model is the exact
+Hessian, one solve is the Newton step.
+
+It stops on half the Newton decrement, g' H^-1 g / 2: the nats that a quadratic with the curvature at this
+point leaves to gain (Boyd & Vandenberghe, Convex Optimization, section 9.5.1).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+
+from ._curvature import Curvature
+from ._typing import FloatArray
+
+# Sufficient decrease, as in Nocedal & Wright, section 3.1.
+_ARMIJO = 1e-4
+_MAX_BACKTRACKS = 30
+# Eisenstat & Walker, choice 2: gamma (|g| / |g before|)^2, at most the first.
+_LOOSEST_FORCING = 0.3
+_FORCING_GAMMA = 0.9
+_MAX_PRODUCTS = 250
+# Full steps that shrink the decrement by no more than this, twice in a row below `tol`, are the crawl along
+# a direction of recession, where each step gains 1 - 1/e of what is left.
+_CRAWL = 0.1
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A Newton step s = -H^-1 g, and what it says about the distance to the minimum."""
+
+    step: FloatArray
+    slope: float
+    decrement: float
+
+
+CurvatureAt = Callable[[FloatArray, FloatArray, float], tuple[Curvature, bool]]
+
+
+def minimize_newton(
+    fun: Callable[..., float],
+    x0: FloatArray,
+    args: tuple[Any, ...] = (),
+    *,
+    jac: Callable[..., FloatArray],
+    hessp: Callable[[FloatArray, FloatArray], FloatArray],
+    curvature_at: CurvatureAt,
+    target: float,
+    tol: float,
+    resolution: float = np.finfo(float).eps,
+    maxiter: int = 1000,
+    watch: bool = True,
+    callback: Callable[[OptimizeResult], object] | None = None,
+    **unused: Any,
+) -> OptimizeResult:
+    """Minimise a smooth convex function.
+
+    Parameters
+    ----------
+    fun, x0, args, jac, hessp, callback
+        As `scipy.optimize.minimize` hands them to a custom method.
+    curvature_at : callable
+        Called with (x, g, decrement so far): returns a model of the Hessian there, and whether it is the Hessian.
+    target : float
+        Stop where the decrement is at most this; where rounding ends the decrease earlier, and the
+        decrement is at most `tol`, that is convergence too.
+    tol : float
+        Nats from the minimum that are good enough.
+    resolution : float
+        Relative rounding of `fun`.
+    maxiter : int
+    watch : bool
+        Whether to stop where the minimum seems to be at infinity.
+
+    Returns
+    -------
+    OptimizeResult
+        With `decrement`, the last `step`, and `crawling`: whether it stopped below `tol` with steps that do
+        not get shorter, the sign of a minimum at infinity.
+    """
+    x = np.array(x0, dtype=float)
+    f, g = fun(x, *args), jac(x, *args)
+    size_before = np.inf
+    decrement = decrement_before = np.inf
+    slow = 0
+    message, success, crawling = "maximum number of iterations reached", False, False
+    nit = 0
+    full_step = True
+    while True:
+        curvature, exact = curvature_at(x, g, decrement)
+        size = float(np.sqrt(max(g @ curvature.solve(g), 0.0)))
+        forcing = min(_LOOSEST_FORCING, _FORCING_GAMMA * (size / size_before) ** 2)
+        # No need for more digits than the target asks for.
+        forcing = max(forcing, min(0.1, 0.3 * np.sqrt(2 * target) / max(size, 1e-300)))
+        direction = _direction(x, g, hessp, curvature, exact, forcing)
+        decrement, size_before = direction.decrement, size
+        if decrement <= target:
+            message, success = "the decrement is at the target", True
+            break
+        slow = slow + 1 if decrement <= tol and full_step and decrement > _CRAWL * decrement_before else 0
+        if watch and slow >= 2:
+            message, success, crawling = "the steps do not get shorter", True, True
+            break
+        decrement_before = decrement
+        if nit >= maxiter:
+            success = decrement <= tol
+            break
+        moved = _line_search(fun, jac, args, x, f, g, direction, curvature, size, resolution)
+        if moved is None:
+            success = decrement <= max(tol, 8 * resolution * abs(f))
+            message = "rounding ends the decrease"
+            break
+        t, x, f, g = moved
+        full_step = t == 1.0
+        nit += 1
+        if callback is not None:
+            try:
+                callback(OptimizeResult(x=x, fun=f, jac=g, decrement=decrement))
+            except StopIteration:
+                message = "stopped by the callback"
+                break
+    return OptimizeResult(
+        x=x,
+        fun=f,
+        jac=g,
+        nit=nit,
+        success=success,
+        status=0 if success else 1,
+        message=message,
+        decrement=decrement,
+        step=direction.step,
+        crawling=crawling,
+    )
+
+
+def _direction(
+    x: FloatArray,
+    g: FloatArray,
+    hessp: Callable[[FloatArray, FloatArray], FloatArray],
+    curvature: Curvature,
+    exact: bool,
+    forcing: float,
+) -> Direction:
+    """Solve H s = -g to a residual of `forcing` times |g|, both in the norm of the inverse curvature model.
+
+    The decrement g' H^-1 g / 2 that conjugate gradients have found grows from below. What their residual r can
+    still add is at most r' P^-1 r / (2 lambda), lambda the least eigenvalue of P^-1 H; the least Rayleigh
+    quotient p'Hp / p'Pp seen on the way stands for it, so that a preconditioner that overrates the curvature
+    does not underrate the gap.
+    """
+    if exact:
+        step = -curvature.solve(g)
+        slope = float(g @ step)
+        return Direction(step, slope, -0.5 * slope)
+    step = np.zeros_like(g)
+    r = g.copy()
+    z = curvature.solve(r)
+    p, model_p = -z, -r
+    rz = first = float(r @ z)
+    least = np.inf
+    for _ in range(_MAX_PRODUCTS):
+        Hp = hessp(x, p)
+        curve = float(p @ Hp)
+        if curve <= 0:
+            break
+        least = min(least, curve / float(p @ model_p))
+        alpha = rz / curve
+        step += alpha * p
+        r += alpha * Hp
+        z = curvature.solve(r)
+        rz, before = float(r @ z), rz
+        if rz <= forcing**2 * first:
+            break
+        p, model_p = -z + (rz / before) * p, -r + (rz / before) * model_p
+    slope = float(g @ step)
+    if slope >= 0:
+        step, slope = -curvature.solve(g), -first
+    rest = rz / least if np.isfinite(least) else rz
+    return Direction(step, slope, 0.5 * (max(-slope, 0.0) + rest))
+
+
+def _line_search(
+    fun: Callable[..., float],
+    jac: Callable[..., FloatArray],
+    args: tuple[Any, ...],
+    x: FloatArray,
+    f: float,
+    g: FloatArray,
+    direction: Direction,
+    curvature: Curvature,
+    size: float,
+    resolution: float,
+) -> tuple[float, FloatArray, float, FloatArray] | None:
+    """Backtrack from the full step; where differences of f are rounding, ask the gradient instead."""
+    noise = 8 * resolution * abs(f)
+    t = 1.0
+    for _ in range(_MAX_BACKTRACKS):
+        trial = x + t * direction.step
+        f_trial = fun(trial, *args)
+        if -direction.slope * t < 100 * noise:
+            g_trial = jac(trial, *args)
+            shrunk = g_trial @ curvature.solve(g_trial) < size**2
+            if shrunk and f_trial <= f + noise:
+                return t, trial, f_trial, g_trial
+            return None
+        if f_trial <= f + _ARMIJO * t * direction.slope:
+            return t, trial, f_trial, jac(trial, *args)
+        # The minimiser of the parabola through f, the slope and the trial.
+        curve = f_trial - f - t * direction.slope
+        t *= float(np.clip(-0.5 * t * direction.slope / curve, 0.1, 0.5)) if np.isfinite(curve) else 0.1
+    return None

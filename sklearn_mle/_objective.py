@@ -1,0 +1,209 @@
+"""The negative log-likelihood of a network on samples, with its derivatives.
+
+    f(theta) = - sum_i w_i y_i' log softmax(f_theta(x_i)) + ||W||^2 / (2 C)            (nats)
+
+C is the variance of a zero-mean Gaussian prior on the weights; C = inf is maximum likelihood. The
+derivative by the outputs of a row is w (p - y), for any network (MATHEMATICS: softmax and cross-entropy).
+"""
+
+import numpy as np
+
+from ._layout import Layout
+from ._network import Network
+from ._samples import Block, Samples
+from ._softmax import curvature_product, nll_and_residual, pair_weights, softmax
+from ._typing import FloatArray
+
+# Probabilities are kept between a gradient and its Hessian products where they take at most this many
+# bytes, or this share of X.
+_KEEP_BYTES = 1 << 26
+_KEEP_SHARE = 0.15
+
+
+class NegativeLogLikelihood:
+    """Value, gradient, Hessian products and Hessian of the penalised NLL at theta (float64, flat).
+
+    The intercepts in theta are those of the shifted rows (`Samples.shift`).
+
+    Parameters
+    ----------
+    network : Network
+    samples : Samples
+    C : float
+        Prior variance of the weights.
+    """
+
+    def __init__(self, network: Network, samples: Samples, C: float = np.inf) -> None:
+        self.network = network
+        self.samples = samples
+        self.precision = 1.0 / C
+        self.n_passes = 0.0
+        self._penalised = network.layout.penalty_mask()
+        self._kept_at: FloatArray | None = None
+        self._proba: FloatArray | None = None
+        self._n_outputs = network.layout.widths[-1]
+        kept_bytes = self._n_outputs * samples.n_rows * samples.dtype.itemsize
+        X_bytes = samples.n_rows * samples.n_features * samples.dtype.itemsize
+        self._keep = kept_bytes <= max(_KEEP_BYTES, _KEEP_SHARE * X_bytes)
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of theta."""
+        return self.network.layout
+
+    def penalty(self, theta: FloatArray) -> float:
+        """||W||^2 / (2 C), zero at C = inf."""
+        weights = theta[self._penalised]
+        return 0.5 * self.precision * float(weights @ weights)
+
+    def value_and_grad(self, theta: FloatArray) -> tuple[float, FloatArray]:
+        """Return f(theta) and its gradient: one pass over the data."""
+        if self._keep and self._proba is None:
+            self._proba = np.empty((self._n_outputs, self.samples.n_rows), dtype=self.samples.dtype)
+
+        def block_terms(block: Block) -> tuple[float, FloatArray]:
+            z = self.network.forward(theta, block)
+            keep = None if self._proba is None else self._proba[:, block.start : block.stop]
+            nll, residual = nll_and_residual(z, block.y, keep)
+            if block.w is None:
+                value = nll.sum(dtype=np.float64)
+            else:
+                # A row of weight zero costs nothing, whatever its NLL.
+                value = np.dot(nll.astype(np.float64, copy=False), block.w)
+                residual *= block.w
+            return float(value), self.network.vjp(block, residual)
+
+        value, grad = self.samples.sum(block_terms)
+        self.n_passes += 1
+        self._kept_at = theta.copy() if self._keep else None
+        if self.precision:
+            value += self.penalty(theta)
+            grad += self.precision * self._penalised * theta
+        return value, grad
+
+    def _block_proba(self, theta: FloatArray, block: Block, kept: bool) -> FloatArray:
+        if kept and self._proba is not None:
+            return self._proba[:, block.start : block.stop]
+        proba = softmax(self.network.forward(theta, block))
+        return proba[1:] if self._n_outputs == 1 else proba
+
+    def _is_kept(self, theta: FloatArray) -> bool:
+        return self._kept_at is not None and np.array_equal(self._kept_at, theta)
+
+    def hessp(self, theta: FloatArray, direction: FloatArray) -> FloatArray:
+        """Hessian at theta times a direction: J' w (diag p - p p') J direction, one pass over the data."""
+        kept = self._is_kept(theta)
+
+        def block_terms(block: Block) -> tuple[FloatArray]:
+            proba = self._block_proba(theta, block, kept)
+            dz = curvature_product(proba, self.network.jvp(block, direction))
+            if block.w is not None:
+                dz *= block.w
+            return (self.network.vjp(block, dz),)
+
+        (product,) = self.samples.sum(block_terms)
+        self.n_passes += 1
+        if self.precision:
+            product += self.precision * self._penalised * direction
+        return product
+
+    def largest_logit_change(self, direction: FloatArray) -> float:
+        """The most that moving theta by `direction` moves two logits of a row apart (linear model)."""
+        largest = [0.0]
+
+        def block_change(block: Block) -> float:
+            dz = self.network.jvp(block, direction)
+            change = np.abs(dz[0]) if len(dz) == 1 else dz.max(axis=0) - dz.min(axis=0)
+            if block.w is not None:
+                change = change[block.w > 0]
+            return float(change.max(initial=0.0))
+
+        self.samples.each(block_change, largest.append)
+        return max(largest)
+
+    def pair_moments(self, theta: FloatArray, center: FloatArray, transform: FloatArray) -> FloatArray:
+        """Weighted second moments of whitened columns, for each pair of classes.
+
+        The data's part of the Hessian of the linear model is
+
+            sum over pairs k < l of (e_k - e_l)(e_k - e_l)' (x) sum_i w_i p_ik p_il v_i v_i'
+
+        with v_i = (transform' (x_i - center), 1). Each v v' is laid out as the q (q + 1) / 2 products of two
+        of its entries, which makes the sum over rows one matrix product for all pairs.
+
+        Returns
+        -------
+        array of shape (n_pairs, q, q); one pair where K = 2.
+        """
+        kept = self._is_kept(theta)
+        fit_intercept = self.layout.fit_intercept
+
+        def block_terms(block: Block) -> tuple[FloatArray]:
+            weights = pair_weights(self._block_proba(theta, block, kept)).astype(np.float64, copy=False)
+            if block.w is not None:
+                weights = weights * block.w
+            return (weights @ products_of_columns(block.features(center, transform), fit_intercept).T,)
+
+        (packed,) = self.samples.sum(block_terms)
+        rank = transform.shape[-1]
+        q = rank + fit_intercept
+        pairs = packed.shape[0]
+        self.n_passes += pairs * q * (q + 1) / 2 / (2 * self._n_outputs * self.samples.n_features)
+        upper = np.triu_indices(q)
+        moments = np.empty((pairs, q, q))
+        moments[:, upper[0], upper[1]] = packed
+        moments[:, upper[1], upper[0]] = packed
+        return moments
+
+
+    def kronecker_moments(
+        self, theta: FloatArray, center: FloatArray, transform: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray, float]:
+        """Sums that make A (x) S nearest the data's Hessian row by row, with h = 1 - sum_k p_k^2 as weight.
+
+        Returns
+        -------
+        A : array (J, J), sum w (diag p - p p') over sum w h
+        sums : array (r,), sum w h v
+        S : array (r, r), or (r,) for a diagonal transform, sum w h v v', with v = transform' (x - center)
+        mass : sum w h
+        """
+        kept = self._is_kept(theta)
+
+        def block_terms(block: Block) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+            proba = self._block_proba(theta, block, kept).astype(np.float64, copy=False)
+            h = 1 - proba[0] ** 2 - (1 - proba[0]) ** 2 if len(proba) == 1 else 1 - np.einsum("kb,kb->b", proba, proba)
+            weighted = proba if block.w is None else proba * block.w
+            h = np.maximum(h, 0.0)
+            h = h if block.w is None else h * block.w
+            outer = weighted @ proba.T
+            if transform.ndim == 1:
+                sums, squares = block.weighted_squares(h, center)
+                return weighted.sum(axis=1), outer, transform * sums, np.append(transform**2 * squares, h.sum())
+            columns = block.features(center, transform)
+            moved = columns * h
+            return weighted.sum(axis=1), outer, moved.sum(axis=1), np.append(moved @ columns.T, h.sum())
+
+        shares, outer, sums, squares = self.samples.sum(block_terms)
+        rank = transform.shape[-1]
+        cost = 2 * self._n_outputs * self.samples.n_features
+        self.n_passes += 1 / self._n_outputs if transform.ndim == 1 else 0.5 + rank * rank / cost
+        S = squares[:-1] if transform.ndim == 1 else squares[:-1].reshape(rank, rank)
+        return (np.diag(shares) - outer) / squares[-1], sums, S, squares[-1]
+
+
+def products_of_columns(columns: FloatArray, with_one: bool) -> FloatArray:
+    """All products of two rows of `columns` (r, B), a row of ones appended if asked: (q (q + 1) / 2, B)."""
+    rank, width = columns.shape
+    q = rank + with_one
+    out = np.empty((q * (q + 1) // 2, width))
+    row = 0
+    for j in range(rank):
+        np.multiply(columns[j], columns[j:], out=out[row : row + rank - j])
+        row += rank - j
+        if with_one:
+            out[row] = columns[j]
+            row += 1
+    if with_one:
+        out[row] = 1.0
+    return out

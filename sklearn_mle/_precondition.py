@@ -1,0 +1,327 @@
+"""Coordinates in which the linear problem is round.
+
+Theta = (W, b) is written as
+
+    W = W0 + Q V T',    b = b0 + Q beta c - Q V T' m            psi = (V, beta), shape (M, q), flat
+
+Q (J, M) spans the logits that the likelihood can tell apart, T (p, r) whitens the columns of X, m is their
+mean (centring is algebra on the intercept) and c a constant. Directions of X without variation beyond the
+rounding of its entries, collinear columns among them, are left out of T, so that psi is identified; what W
+has in them is removed at the end (`Coordinates.minimum_norm`), which gives the minimum-norm member of the
+equivalent estimates.
+
+The map is affine and the penalty is always that of W itself, so the estimate does not depend on the map. At
+the model without features (W = 0, b = log class shares) the Hessian is exactly A (x) N S, where
+A = Q' (diag pi - pi pi') Q, S are the second moments of X about m, and N is the total weight. T makes
+a N S + I / C the identity, with a the mean eigenvalue of A.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import linalg
+from scipy.linalg import lapack
+
+from ._layout import Layout, gauge_basis
+from ._samples import Samples
+from ._typing import FloatArray
+
+# A residual of at most this many roundings of the entries it came from is taken for rounding.
+_ROUNDINGS = 32.0
+# Of a column of variance one, the part that Gram's matrix (of squared condition) still shows in digits enough.
+_SAFE_PIVOT = 1e-8
+_MAX_REFINEMENTS = 6
+# Above this many columns second moments cost more than they gain: only scales are taken.
+_MAX_DENSE_FEATURES = 3000
+_MAX_SPARSE_FEATURES = 500
+# W x + b loses log10 of (mean / scale) digits; above this, blocks of rows are shifted instead.
+_MAX_OFFSET = {"d": 1e4, "f": 1.0}
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """The map psi -> theta of the module's docstring, for one set of samples.
+
+    Attributes
+    ----------
+    layout : Layout of theta
+    basis : Q, shape (J, M)
+    transform : T, shape (p, r), or (p,) where it is diagonal
+    center : m, shape (p,), relative to `Samples.shift`
+    constant : c, what the intercept's coordinate is multiplied by
+    origin : theta at psi = 0
+    null : orthonormal directions (p, n_null) of the original columns in which X does not vary
+    feature_metric : T' (a N S) T as (r, r), or its diagonal (r,): curvature at the null model, per unit of A / a
+    """
+
+    layout: Layout
+    basis: FloatArray
+    transform: FloatArray
+    center: FloatArray
+    constant: float
+    origin: FloatArray
+    null: FloatArray
+    feature_metric: FloatArray
+
+    @property
+    def rank(self) -> int:
+        """Whitened columns r."""
+        return self.transform.shape[-1]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(M, q) of psi."""
+        return self.basis.shape[1], self.rank + self.layout.fit_intercept
+
+    @property
+    def size(self) -> int:
+        """Length of psi."""
+        return self.shape[0] * self.shape[1]
+
+    def push_direction(self, psi: FloatArray) -> FloatArray:
+        """The linear part of psi -> theta."""
+        blocks = psi.reshape(self.shape)
+        V = blocks[:, : self.rank]
+        W = self.basis @ (V * self.transform if self.transform.ndim == 1 else V @ self.transform.T)
+        if not self.layout.fit_intercept:
+            return self.layout.pack([(W, None)])
+        return self.layout.pack([(W, self.basis @ blocks[:, -1] * self.constant - W @ self.center)])
+
+    def push(self, psi: FloatArray) -> FloatArray:
+        """Theta at psi."""
+        return self.origin + self.push_direction(psi)
+
+    def pull(self, grad: FloatArray) -> FloatArray:
+        """Gradient by psi from the gradient by theta: the transpose of `push_direction`."""
+        ((G, g),) = self.layout.unpack(grad)
+        G = self.basis.T @ G
+        out = np.empty(self.shape)
+        if g is not None:
+            g = self.basis.T @ g
+            out[:, -1] = g * self.constant
+            G = G - np.outer(g, self.center)
+        out[:, : self.rank] = G * self.transform if self.transform.ndim == 1 else G @ self.transform
+        return out.ravel()
+
+    def penalty_metric(self, precision: float) -> FloatArray:
+        """T'T / C with a zero for the intercept: (q, q), or its diagonal (q,) for a diagonal T."""
+        q = self.shape[1]
+        if self.transform.ndim == 1:
+            diagonal = np.zeros(q)
+            diagonal[: self.rank] = precision * self.transform**2
+            return diagonal
+        out = np.zeros((q, q))
+        out[: self.rank, : self.rank] = precision * (self.transform.T @ self.transform)
+        return out
+
+    def moved_to(self, theta: FloatArray) -> "Coordinates":
+        """The same coordinates with theta at psi = 0."""
+        return replace(self, origin=theta)
+
+    def minimum_norm(self, theta: FloatArray) -> FloatArray:
+        """Theta of the same probabilities with the least ||W||: no component in `null`, sums over classes zero."""
+        ((W, b),) = self.layout.unpack(theta)
+        spurious = (W @ self.null) @ self.null.T
+        if b is not None:
+            # Along a null direction X is constant: its mean times the component goes to the intercept.
+            b = b + spurious @ self.center
+            b = self.basis @ (self.basis.T @ b)
+        W = self.basis @ (self.basis.T @ (W - spurious))
+        return self.layout.pack([(W, b)])
+
+
+def null_coordinates(network_layout: Layout, samples: Samples, C: float) -> tuple[Coordinates, FloatArray]:
+    """Coordinates that are round at the model without features.
+
+    Parameters
+    ----------
+    network_layout : Layout of the linear model
+    samples : Samples
+        Its `shift` is set where the columns lie too far from zero for W x + b to keep its digits.
+    C : float
+
+    Returns
+    -------
+    coordinates : Coordinates, with that model at psi = 0
+    class_metric : array (M, M), the curvature A there divided by its mean eigenvalue
+    """
+    fit_intercept = network_layout.fit_intercept
+    basis = gauge_basis(network_layout.widths[-1])
+    shares = samples.class_weights() / samples.total_weight
+    A, intercepts = _null_model(shares, basis, fit_intercept)
+    a = np.trace(A) / A.shape[0]
+    wide = samples.n_features > (_MAX_SPARSE_FEATURES if samples.is_sparse else _MAX_DENSE_FEATURES)
+    columns = _Columns(samples, fit_intercept, with_moments=not wide)
+    mass = a * samples.total_weight
+    if wide:
+        transform, feature_metric, null = _diagonal_transform(columns, mass, C)
+    elif np.isinf(C):
+        transform, null = _whitening(columns, samples, fit_intercept)
+        transform = transform / np.sqrt(mass)
+        feature_metric = np.eye(transform.shape[1])
+    else:
+        transform, feature_metric = _penalised_whitening(columns, mass, C)
+        null = np.zeros((samples.n_features, 0))
+    center = _shifted_center(samples, columns)
+    layers = [(np.zeros((basis.shape[0], samples.n_features)), intercepts)]
+    coordinates = Coordinates(
+        network_layout, basis, transform, center, 1.0 / np.sqrt(mass), network_layout.pack(layers), null, feature_metric
+    )
+    return coordinates, A / a
+
+
+def _null_model(shares: FloatArray, basis: FloatArray, fit_intercept: bool) -> tuple[FloatArray, FloatArray | None]:
+    """Curvature A in the class basis, and the intercepts, of the best model without features."""
+    if not fit_intercept:
+        shares = np.full_like(shares, 1 / len(shares))
+    # A class without weight would have a share of zero, and a curvature of zero.
+    shares = np.maximum(shares, 1e-300)
+    if basis.shape[0] == 1:
+        return np.array([[shares[0] * shares[1]]]), np.log(shares[1:] / shares[:1]) if fit_intercept else None
+    A = basis.T @ (np.diag(shares) - np.outer(shares, shares)) @ basis
+    logs = np.log(shares)
+    return A, logs - logs.mean() if fit_intercept else None
+
+
+def box_coordinates(
+    layout: Layout, samples: Samples, C: float, bounds: tuple[FloatArray, FloatArray]
+) -> tuple[Coordinates, tuple[FloatArray, FloatArray]]:
+    """Coordinates for box constraints on W, which admit no more than a scaling of each column.
+
+    Returns
+    -------
+    coordinates : Coordinates with all J outputs and a diagonal T
+    box : arrays (J, q), flat: the bounds of psi; intercepts are free
+    """
+    n_outputs = layout.widths[-1]
+    basis = np.eye(n_outputs)
+    shares = samples.class_weights() / samples.total_weight
+    _, intercepts = _null_model(shares, gauge_basis(n_outputs), layout.fit_intercept)
+    mass = float(np.mean(shares * (1 - shares))) * samples.total_weight
+    columns = _Columns(samples, layout.fit_intercept, with_moments=False)
+    curvature = mass * columns.scale**2 + 1 / C
+    # A column that varies nowhere may have any coefficient within its bounds.
+    transform = 1 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
+    box = []
+    for bound, free in zip(bounds, (-np.inf, np.inf), strict=True):
+        side = np.full((n_outputs, layout.widths[0] + layout.fit_intercept), free)
+        side[:, : layout.widths[0]] = bound / transform
+        box.append(side.ravel())
+    coordinates = Coordinates(
+        layout,
+        basis,
+        transform,
+        _shifted_center(samples, columns),
+        1.0 / np.sqrt(mass),
+        layout.pack([(np.zeros((n_outputs, layout.widths[0])), intercepts)]),
+        np.zeros((layout.widths[0], 0)),
+        mass * columns.scale**2 * transform**2,
+    )
+    return coordinates, (box[0], box[1])
+
+
+def _shifted_center(samples: Samples, columns: "_Columns") -> FloatArray:
+    """Set `samples.shift` where W x + b would lose its digits; return the means that are left."""
+    offsets = np.abs(columns.mean) > _MAX_OFFSET[samples.dtype.char] * columns.scale
+    if samples.is_sparse or not np.any(offsets & (columns.scale > 0)):
+        return columns.mean
+    samples.shift = columns.mean.astype(samples.dtype)
+    return columns.mean - samples.shift
+
+
+class _Columns:
+    """Means, scales and (where asked) second moments of the columns about their means; one pass."""
+
+    def __init__(self, samples: Samples, center: bool, with_moments: bool) -> None:
+        pilot = samples.pilot_mean() if center else np.zeros(samples.n_features)
+        if with_moments:
+            sums, gram = samples.gram(pilot, np.ones(samples.n_features))
+            squares = np.diag(gram).copy()
+        else:
+            sums, squares = samples.column_sums(pilot)
+            gram = None
+        offset = sums / samples.total_weight if center else np.zeros(samples.n_features)
+        self.mean = pilot + offset
+        variance = np.maximum(squares / samples.total_weight - offset**2, 0.0)
+        self.scale = np.sqrt(variance)
+        # The entries of a column are known to their rounding.
+        self.rounding = np.finfo(samples.dtype).eps * np.hypot(self.mean, self.scale)
+        if center:
+            self.scale[self.scale <= _ROUNDINGS * self.rounding] = 0.0
+        self.moments = None if gram is None else gram / samples.total_weight - np.outer(offset, offset)
+
+
+def _whitening(columns: _Columns, samples: Samples, center: bool) -> tuple[FloatArray, FloatArray]:
+    """T (p, r) with T' S T = I, and the null space of X, by pivoted Cholesky with refinement.
+
+    A Gram matrix shows a nearly dependent column only down to the square root of the rounding. Columns with
+    less of their own than that are replaced by their residual, and the Gram matrix of the replaced columns
+    is taken anew from the rows: CholeskyQR2 with pivoting (Fukaya et al., 2020, SIAM J. Sci. Comput. 42(1)).
+    """
+    n_features = samples.n_features
+    varying = np.flatnonzero(columns.scale > 0)
+    transform = np.zeros((n_features, len(varying)))
+    transform[varying, np.arange(len(varying))] = 1 / columns.scale[varying]
+    gram = (columns.moments[np.ix_(varying, varying)] / columns.scale[varying]) / columns.scale[varying, None]
+    null = [np.eye(n_features)[:, columns.scale == 0]]
+    for refinement in range(_MAX_REFINEMENTS + 1):
+        deviation = np.sqrt(np.maximum(np.diag(gram), 0.0))
+        empty = deviation <= _ROUNDINGS * (columns.rounding @ np.abs(transform))
+        null.append(transform[:, empty])
+        deviation = deviation[~empty]
+        transform = transform[:, ~empty] / deviation
+        gram = gram[np.ix_(~empty, ~empty)] / np.outer(deviation, deviation)
+        if not transform.shape[1]:
+            break
+        factor, pivots, rank, _ = lapack.dpstrf(gram, tol=_SAFE_PIVOT, lower=1)
+        order = pivots - 1
+        own, rest = order[:rank], order[rank:]
+        lower = np.tril(factor[:rank, :rank])
+        kept = linalg.solve_triangular(lower, transform[:, own].T, lower=True).T
+        if not len(rest):
+            transform = kept
+            break
+        residual = transform[:, rest] - kept @ factor[rank:, :rank].T
+        if refinement == _MAX_REFINEMENTS:
+            null.append(residual)
+            transform = kept
+            break
+        transform = np.hstack([kept, residual])
+        sums, gram = samples.gram(columns.mean, transform)
+        gram /= samples.total_weight
+        if center:
+            gram -= np.outer(sums, sums) / samples.total_weight**2
+    return transform, _orthonormal(np.hstack(null))
+
+
+def _orthonormal(directions: FloatArray) -> FloatArray:
+    """An orthonormal basis of the span."""
+    if not directions.shape[1]:
+        return directions
+    return linalg.qr(directions / np.linalg.norm(directions, axis=0), mode="economic")[0]
+
+
+def _penalised_whitening(columns: _Columns, mass: float, C: float) -> tuple[FloatArray, FloatArray]:
+    """T with T' (a N S + I / C) T = I, and T' (a N S) T."""
+    curvature = mass * columns.moments
+    scale = 1 / np.sqrt(np.diag(curvature) + 1 / C)
+    scaled = curvature * np.outer(scale, scale)
+    full = scaled + np.diag(scale**2 / C)
+    # Where collinear columns of large scale leave the prior below rounding, the metric rounds it up.
+    jitter = 0.0
+    while True:
+        factor, info = lapack.dpotrf(full + jitter * np.eye(len(full)), lower=1, clean=1)
+        if info == 0:
+            break
+        jitter = max(10 * jitter, len(full) * np.finfo(float).eps)
+    inverse, _ = lapack.dtrtri(factor, lower=1)
+    return scale[:, None] * inverse.T, inverse @ scaled @ inverse.T
+
+
+def _diagonal_transform(columns: _Columns, mass: float, C: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Diagonal T, the diagonal of T' (a N S) T, and the constant columns as null space where C is inf."""
+    curvature = mass * columns.scale**2
+    full = curvature + 1 / C
+    transform = np.where(full > 0, 1 / np.sqrt(np.where(full > 0, full, 1.0)), 0.0)
+    # Rank is not looked for among so many columns; constant ones keep their coefficient of zero.
+    return transform, curvature * transform**2, np.zeros((len(full), 0))

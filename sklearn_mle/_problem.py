@@ -1,0 +1,91 @@
+"""The objective in round coordinates: what the solvers see."""
+
+import numpy as np
+
+from ._curvature import KroneckerCurvature
+from ._objective import NegativeLogLikelihood
+from ._precondition import Coordinates
+from ._typing import FloatArray, IntArray
+
+
+class RoundProblem:
+    """An objective in the coordinates psi: what the solvers see.
+
+    Parameters
+    ----------
+    objective : NegativeLogLikelihood of the linear model
+    coordinates : Coordinates
+    """
+
+    def __init__(self, objective: NegativeLogLikelihood, coordinates: Coordinates) -> None:
+        self.objective = objective
+        self.coordinates = coordinates
+
+    @property
+    def size(self) -> int:
+        """Number of free coordinates."""
+        return self.coordinates.size
+
+    def value_and_grad(self, psi: FloatArray) -> tuple[float, FloatArray]:
+        """f and its gradient by psi."""
+        value, grad = self.objective.value_and_grad(self.coordinates.push(psi))
+        return value, self.coordinates.pull(grad)
+
+    def hessp(self, psi: FloatArray, direction: FloatArray) -> FloatArray:
+        """Hessian by psi times a direction."""
+        coordinates = self.coordinates
+        product = self.objective.hessp(coordinates.push(psi), coordinates.push_direction(direction))
+        return coordinates.pull(product)
+
+    def hessian(self, psi: FloatArray, data_scale: float = 1.0) -> FloatArray:
+        """Hessian by psi, (d, d); the data's part times `data_scale`, where the rows are a sample of more."""
+        coordinates = self.coordinates
+        moments = self.objective.pair_moments(coordinates.push(psi), coordinates.center, coordinates.transform)
+        if self.objective.layout.fit_intercept:
+            moments[:, :, -1] *= coordinates.constant
+            moments[:, -1, :] *= coordinates.constant
+        moments *= data_scale
+        hessian = _sum_over_pairs(moments, coordinates.basis)
+        if self.objective.precision:
+            penalty = coordinates.penalty_metric(self.objective.precision)
+            if penalty.ndim == 1:
+                penalty = np.diag(penalty)
+            n_logits = coordinates.shape[0]
+            for m in range(n_logits):
+                hessian[m, :, m, :] += penalty
+        return hessian.reshape(self.size, self.size)
+
+    def kronecker(self, psi: FloatArray) -> KroneckerCurvature:
+        """A Kronecker model of the Hessian at psi."""
+        coordinates = self.coordinates
+        A, sums, S, mass = self.objective.kronecker_moments(
+            coordinates.push(psi), coordinates.center, coordinates.transform
+        )
+        if self.objective.layout.fit_intercept:
+            c = coordinates.constant
+            if S.ndim == 1:
+                S = np.append(S, c * c * mass)
+            else:
+                S = np.block([[S, c * sums[:, None]], [c * sums, c * c * mass]])
+        A = coordinates.basis.T @ A @ coordinates.basis
+        return KroneckerCurvature(A, S, coordinates.penalty_metric(self.objective.precision))
+
+    def subset(self, rows: IntArray) -> "RoundProblem":
+        """The same problem on some of the rows."""
+        objective = self.objective
+        samples = objective.samples.subset(rows)
+        part = NegativeLogLikelihood(objective.network, samples, 1.0 / objective.precision if objective.precision else np.inf)
+        return RoundProblem(part, self.coordinates)
+
+
+def _sum_over_pairs(moments: FloatArray, basis: FloatArray) -> FloatArray:
+    """Sum over pairs of (Q_k - Q_l)(Q_k - Q_l)' (x) moments: (M, q, M, q)."""
+    n_outputs, n_logits = basis.shape
+    q = moments.shape[1]
+    if n_outputs == 1:
+        return moments.reshape(1, q, 1, q).copy()
+    k, l = np.triu_indices(n_outputs, 1)
+    contrasts = basis[k] - basis[l]
+    outer = np.einsum("am,an->mna", contrasts, contrasts).reshape(n_logits * n_logits, -1)
+    blocks = outer @ moments.reshape(len(k), q * q)
+    return np.ascontiguousarray(blocks.reshape(n_logits, n_logits, q, q).transpose(0, 2, 1, 3))

@@ -1,0 +1,252 @@
+"""Where the rows live: blocks of (X, y, w), and sums of a function over them. The only file that asks what X is.
+
+Nothing of the size of X is ever copied: a block is a view of dense rows, or a view into the arrays of a CSR
+matrix. Where columns lie so far from zero that W x + b would cancel, the rows of one block at a time are
+shifted by `shift`; theta then holds the intercept of the shifted rows.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from threadpoolctl import ThreadpoolController
+
+from ._typing import Design, FloatArray, IntArray
+
+# A block of rows and its (J, B) temporaries should stay in a core's second-level cache.
+_BLOCK_BYTES = 1 << 19
+_BLOCK_ROWS = (256, 4096)
+# Below this many products a block is not worth the hand-over to another thread.
+_SERIAL_WORK = 1 << 18
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of the data.
+
+    Attributes
+    ----------
+    X : dense (B, p) or CSR
+    y : array of shape (B,) of class indices, or (K, B) of probabilities
+    w : array of shape (B,), or None for weights of one
+    start, stop : the rows' place in the data
+    """
+
+    X: Design
+    y: IntArray | FloatArray
+    w: FloatArray | None
+    start: int
+    stop: int
+
+    def outputs(self, weights: FloatArray) -> FloatArray:
+        """Weights (J, p) times the transposed rows: (J, B), in the dtype of X."""
+        weights = weights.astype(self.X.dtype, copy=False)
+        if sparse.issparse(self.X):
+            return np.ascontiguousarray((self.X @ weights.T).T)
+        return weights @ self.X.T
+
+    def pull(self, residual: FloatArray) -> FloatArray:
+        """Residuals (J, B) times the rows: (J, p)."""
+        if sparse.issparse(self.X):
+            return (self.X.T @ np.ascontiguousarray(residual.T)).T
+        return residual @ self.X
+
+    def features(self, center: FloatArray, transform: FloatArray) -> FloatArray:
+        """Whitened columns transform' (x - center), shape (r, B), float64; `transform` is (p, r) or (p,)."""
+        rows = self.X.toarray() if sparse.issparse(self.X) else self.X
+        centred = rows - center
+        if transform.ndim == 1:
+            return np.ascontiguousarray((centred * transform).T)
+        return transform.T @ centred.T
+
+    def weighted_squares(self, h: FloatArray, center: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Sums over rows, with weights h (B,), of x - center and of its squares, each (p,)."""
+        if sparse.issparse(self.X):
+            sums = self.X.T @ h
+            squares = self.X.multiply(self.X).T @ h
+            return sums - h.sum() * center, squares - 2 * center * sums + h.sum() * center**2
+        centred = self.X - center
+        return h @ centred, h @ np.square(centred)
+
+    def weights(self) -> FloatArray:
+        """Weights (B,), float64."""
+        return np.ones(self.X.shape[0]) if self.w is None else self.w.astype(np.float64, copy=False)
+
+
+class Samples:
+    """Rows, targets and weights, cut into blocks.
+
+    Parameters
+    ----------
+    X : dense array or CSR matrix of shape (n, p)
+    y : array of shape (n,) of class indices, or of shape (K, n) of probabilities
+    w : array of shape (n,) or None
+        Weights; None is one for each row.
+    n_classes : int
+    shift : array of shape (p,), optional
+        Subtracted from the (dense) rows of each block.
+    n_threads : int
+        Threads for blocks of rows; BLAS runs single-threaded inside.
+    """
+
+    def __init__(
+        self,
+        X: Design,
+        y: IntArray | FloatArray,
+        w: FloatArray | None,
+        *,
+        n_classes: int,
+        shift: FloatArray | None = None,
+        n_threads: int = 1,
+    ) -> None:
+        self.X = X
+        self.y = y
+        self.w = w
+        self.n_classes = n_classes
+        self.shift = shift
+        self.n_rows, self.n_features = X.shape
+        self.dtype = X.dtype
+        self.is_sparse = sparse.issparse(X)
+        self.n_threads = n_threads
+        self.total_weight = float(self.n_rows) if w is None else float(w.sum(dtype=np.float64))
+        rows = self._rows_per_block()
+        self._bounds = [(a, min(a + rows, self.n_rows)) for a in range(0, self.n_rows, rows)]
+        self._pool: ThreadPoolExecutor | None = None
+        self._views = [self._view(a, b) for a, b in self._bounds] if self.is_sparse else None
+
+    def _rows_per_block(self) -> int:
+        if self.is_sparse:
+            # The transposed product fills (J, p) a block: few blocks, one or more for each thread.
+            per_thread = -(-self.n_rows // self.n_threads)
+            return max(256, min(per_thread, (1 << 23) // self.n_classes))
+        low, high = _BLOCK_ROWS
+        bytes_a_row = (self.n_features + 2 * self.n_classes) * self.dtype.itemsize
+        return min(max(low, _BLOCK_BYTES // bytes_a_row), high)
+
+    def _view(self, a: int, b: int) -> Design:
+        """Rows a to b of a CSR matrix, sharing its arrays."""
+        X = self.X
+        lo, hi = X.indptr[a], X.indptr[b]
+        return sparse.csr_array(
+            (X.data[lo:hi], X.indices[lo:hi], X.indptr[a : b + 1] - lo), shape=(b - a, self.n_features), copy=False
+        )
+
+    def _block(self, i: int) -> Block:
+        a, b = self._bounds[i]
+        if self._views is not None:
+            X = self._views[i]
+        else:
+            X = np.asarray(self.X[a:b])
+            if self.shift is not None:
+                X = X - self.shift.astype(X.dtype, copy=False)
+        return Block(X, self.y[..., a:b], None if self.w is None else self.w[a:b], a, b)
+
+    def each(self, function: Callable[[Block], Any], consume: Callable[[Any], None]) -> None:
+        """Call `consume` with the function of each block, in the order of the rows whatever the threads."""
+        n_blocks = len(self._bounds)
+        work = self.n_rows * self.n_features * self.n_classes
+        parallel = self.n_threads > 1 and n_blocks > 1 and work > _SERIAL_WORK
+        with _blas_threads(1):
+            if not parallel:
+                for i in range(n_blocks):
+                    consume(function(self._block(i)))
+                return
+            if self._pool is None:
+                # Its threads end when these samples are collected.
+                self._pool = ThreadPoolExecutor(self.n_threads)
+            for result in self._pool.map(lambda i: function(self._block(i)), range(n_blocks)):
+                consume(result)
+
+    def sum(self, function: Callable[[Block], tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Sums over the blocks of a function that returns a tuple of numbers or float64 arrays."""
+        totals: list[Any] = []
+
+        def add(parts: tuple[Any, ...]) -> None:
+            if totals:
+                for i, value in enumerate(parts):
+                    totals[i] += value
+            else:
+                totals.extend(parts)
+
+        self.each(function, add)
+        return tuple(totals)
+
+    def class_weights(self) -> FloatArray:
+        """Total weight of each class, shape (K,)."""
+        if self.y.ndim == 2:
+            w = np.ones(self.n_rows) if self.w is None else self.w
+            return self.y.astype(np.float64, copy=False) @ w.astype(np.float64, copy=False)
+        weights = None if self.w is None else self.w
+        return np.bincount(self.y, weights, minlength=self.n_classes).astype(np.float64)
+
+    def pilot_mean(self) -> FloatArray:
+        """Means of a few evenly spaced rows: near enough to centre by before sums of squares are taken."""
+        step = max(1, self.n_rows // 512)
+        rows = self.X[::step]
+        w = np.ones(rows.shape[0]) if self.w is None else self.w[::step]
+        total = w.sum()
+        if self.is_sparse or not total:
+            return np.zeros(self.n_features)
+        return np.asarray(w.astype(np.float64) @ rows) / total
+
+    def gram(self, center: FloatArray, transform: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Weighted sums (r,) and second moments (r, r) of transform' (x - center)."""
+
+        def block_terms(block: Block) -> tuple[FloatArray, FloatArray]:
+            columns = block.features(center, transform)
+            if block.w is None:
+                return columns.sum(axis=1), columns @ columns.T
+            weighted = columns * block.w
+            return weighted.sum(axis=1), weighted @ columns.T
+
+        return self.sum(block_terms)
+
+    def column_sums(self, center: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Weighted sums of x - center and of its squares, each (p,)."""
+        return self.sum(lambda block: block.weighted_squares(block.weights(), center))
+
+    def with_classes(self, present: IntArray) -> "Samples":
+        """The same rows with the other classes, which have no weight, left out of the targets."""
+        if self.y.ndim == 2:
+            y = np.ascontiguousarray(self.y[present])
+        else:
+            # Rows of the classes that are left out weigh nothing: any index does.
+            place = np.zeros(self.n_classes, dtype=self.y.dtype)
+            place[present] = np.arange(len(present))
+            y = place[self.y]
+        return Samples(self.X, y, self.w, n_classes=len(present), shift=self.shift, n_threads=self.n_threads)
+
+    def subset(self, rows: IntArray) -> "Samples":
+        """The given rows as samples of their own (a copy of those rows)."""
+        return Samples(
+            self.X[rows],
+            np.ascontiguousarray(self.y[..., rows]),
+            None if self.w is None else self.w[rows],
+            n_classes=self.n_classes,
+            shift=self.shift,
+            n_threads=self.n_threads,
+        )
+
+
+_controller: ThreadpoolController | None = None
+
+
+def _blas() -> ThreadpoolController:
+    """One look at the loaded libraries: NumPy's and SciPy's are there when this module is."""
+    global _controller
+    if _controller is None:
+        _controller = ThreadpoolController()
+    return _controller
+
+
+def _blas_threads(n_threads: int) -> Any:
+    return _blas().limit(limits=n_threads, user_api="blas")
+
+
+def available_threads() -> int:
+    """Threads that BLAS may use now, so that OMP_NUM_THREADS and limits set by joblib are respected."""
+    counts = [library.num_threads for library in _blas().select(user_api="blas").lib_controllers]
+    return max(counts, default=1)

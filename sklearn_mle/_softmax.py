@@ -1,0 +1,119 @@
+"""The softmax likelihood of one block of rows, from logits alone.
+
+Everything here works on network outputs `z` of shape (J, B), class-major. J = K holds one logit a class.
+J = 1 is the model of two classes: z is the log-odds of the second, the logits are (0, z).
+
+    -log P(y | z) = logsumexp(z) - y'z                 for any distribution y over the classes
+    d/dz          = softmax(z) - y
+    d2/dz2        = diag(p) - p p'                     with p = softmax(z)
+
+Logits are shifted by their largest before `exp`, so that any logits up to +-1e300 give finite, right
+log-probabilities.
+"""
+
+import numpy as np
+
+from ._typing import FloatArray, IntArray
+
+
+def nll_and_residual(
+    z: FloatArray, y: IntArray | FloatArray, keep_proba: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Return the negative log-likelihood of each row, and p - y.
+
+    Parameters
+    ----------
+    z : array of shape (J, B)
+        Network outputs; overwritten by the residual.
+    y : array of shape (B,) of integers, or of shape (K, B)
+        Class indices, or a distribution over the classes for each row.
+    keep_proba : array of shape (J, B), optional
+        Where to leave the probabilities (of the second class when J = 1).
+
+    Returns
+    -------
+    nll : array of shape (B,), in nats
+    residual : array of shape (J, B), the derivative of `nll` by `z`; it is `z` itself.
+    """
+    if z.shape[0] == 1:
+        return _binary_nll_and_residual(z, y, keep_proba)
+    z -= z.max(axis=0)
+    if y.ndim == 1:
+        rows = np.arange(z.shape[1])
+        fit = z[y, rows]
+    else:
+        # y = 0 at a logit of -inf never occurs (logits are finite), so 0 * z is 0.
+        fit = np.einsum("kb,kb->b", y, z)
+    np.exp(z, out=z)
+    total = z.sum(axis=0)
+    z /= total
+    if keep_proba is not None:
+        keep_proba[...] = z
+    if y.ndim == 1:
+        z[y, rows] -= 1
+    else:
+        z -= y
+    return np.log(total) - fit, z
+
+
+def _binary_nll_and_residual(
+    z: FloatArray, y: IntArray | FloatArray, keep_proba: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """J = 1: -log P = log(1 + exp(z)) - y z, by exp(-|z|) alone."""
+    target = y if y.ndim == 1 else y[1]
+    score = z[0]
+    small = np.exp(-np.abs(score))
+    nll = np.log1p(small) + np.maximum(score, 0) - target * score
+    proba = np.where(score >= 0, 1, small) / (1 + small)
+    if keep_proba is not None:
+        keep_proba[0] = proba
+    np.subtract(proba, target, out=score)
+    return nll, z
+
+
+def log_softmax(z: FloatArray) -> FloatArray:
+    """Log-probabilities (K, B) of outputs (J, B); K = 2 when J = 1."""
+    if z.shape[0] == 1:
+        # log P(second) = -log(1 + exp(-z)); logaddexp shifts.
+        return np.concatenate([-np.logaddexp(0, z), -np.logaddexp(0, -z)])
+    shifted = z - z.max(axis=0)
+    return shifted - np.log(np.exp(shifted).sum(axis=0))
+
+
+def softmax(z: FloatArray) -> FloatArray:
+    """Probabilities (K, B) of outputs (J, B); K = 2 when J = 1."""
+    if z.shape[0] == 1:
+        small = np.exp(-np.abs(z))
+        near, far = 1 / (1 + small), small / (1 + small)
+        return np.concatenate([np.where(z >= 0, far, near), np.where(z >= 0, near, far)])
+    shifted = np.exp(z - z.max(axis=0))
+    shifted /= shifted.sum(axis=0)
+    return shifted
+
+
+def curvature_product(proba: FloatArray, dz: FloatArray) -> FloatArray:
+    """(diag p - p p') dz for each row, in place of `dz` (J, B); for J = 1 it is p (1 - p) dz."""
+    if proba.shape[0] == 1:
+        dz *= proba * (1 - proba)
+        return dz
+    dz -= np.einsum("kb,kb->b", proba, dz)
+    dz *= proba
+    return dz
+
+
+def pair_weights(proba: FloatArray) -> FloatArray:
+    """p_k p_l for each pair of classes k < l, shape (K (K - 1) / 2, B).
+
+    diag p - p p' = sum over pairs of p_k p_l (e_k - e_l)(e_k - e_l)': a sum of positive terms, which keeps
+    its digits where p approaches a corner, and where diag p - p p' itself would cancel.
+    """
+    n_outputs = proba.shape[0]
+    if n_outputs == 1:
+        return proba * (1 - proba)
+    out = np.empty((n_outputs * (n_outputs - 1) // 2, proba.shape[1]), dtype=proba.dtype)
+    row = 0
+    for k in range(n_outputs - 1):
+        width = n_outputs - 1 - k
+        np.multiply(proba[k], proba[k + 1 :], out=out[row : row + width])
+        row += width
+    return out

@@ -1,0 +1,126 @@
+"""What users hand in as y and weights, as arrays: class indices or distributions, and w >= 0."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from ._typing import FloatArray, IntArray
+
+# A row of probabilities in single precision sums to one no better than this.
+_ROW_SUM = {4: 1e-5, 8: 1e-6}
+
+
+def is_matrix(y: Any) -> bool:
+    """Whether y has a second axis of two columns or more: probabilities, not labels."""
+    shape = getattr(y, "shape", None)
+    if shape is None and isinstance(y, list | tuple) and len(y) and isinstance(y[0], list | tuple | np.ndarray):
+        shape = np.shape(y)
+    return shape is not None and len(shape) == 2 and shape[1] >= 2
+
+
+def encode_labels(y: Any) -> tuple[np.ndarray, IntArray]:
+    """Sorted classes, and the index (n,) of each label among them."""
+    y = column_or_1d(y, warn=True)
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    return classes, codes.astype(np.int32)
+
+
+def distributions(y: Any) -> tuple[np.ndarray | None, FloatArray]:
+    """Column names (or None) and rows (n, K) of a matrix of probabilities, columns sorted by name."""
+    names = getattr(y, "columns", None)
+    rows = check_array(y, dtype=[np.float64, np.float32], input_name="y")
+    if (rows < 0).any():
+        raise ValueError("y holds negative probabilities; a matrix y has a distribution over the classes in each row.")
+    sums = rows.sum(axis=1, dtype=np.float64)
+    worst = int(np.argmax(np.abs(sums - 1)))
+    if abs(sums[worst] - 1) > _ROW_SUM[rows.dtype.itemsize]:
+        raise ValueError(
+            f"The rows of a matrix y must sum to 1, as each is a distribution over the classes; row {worst} sums to "
+            f"{sums[worst]:.6g}. Divide each row by its sum; counts go to sample_weight."
+        )
+    rows = rows.astype(np.float64) / sums[:, None]
+    if names is None:
+        return None, rows
+    names = np.asarray(list(names))
+    order = np.argsort(names)
+    names = names[order]
+    if len(np.unique(names)) < len(names):
+        raise ValueError(f"The columns of y name a class twice: {names.tolist()}.")
+    return names, rows[:, order]
+
+
+def aligned_distributions(y: Any, classes: np.ndarray) -> FloatArray:
+    """Rows (n, K) in the order of `classes`, which must be the column names where there are any."""
+    names, rows = distributions(y)
+    if rows.shape[1] != len(classes):
+        raise ValueError(f"y has {rows.shape[1]} columns, but the estimator has {len(classes)} classes.")
+    if names is not None and not np.array_equal(names, classes):
+        raise ValueError(f"The columns of y are {names.tolist()}, but the classes are {classes.tolist()}.")
+    return rows
+
+
+def label_indices(y: Any, classes: np.ndarray) -> IntArray:
+    """Index (n,) of each label among sorted `classes`."""
+    y = column_or_1d(y)
+    index = np.searchsorted(classes, y)
+    index = np.minimum(index, len(classes) - 1)
+    unseen = np.unique(y[classes[index] != y])
+    if len(unseen):
+        raise ValueError(f"y holds labels that the estimator has not seen: {unseen.tolist()}.")
+    return index.astype(np.int32)
+
+
+def check_weights(sample_weight: Any, X: Any) -> FloatArray | None:
+    """Float64 weights (n,), or None for None."""
+    if sample_weight is None:
+        return None
+    n_rows = X.shape[0]
+    if np.ndim(sample_weight) == 0:
+        sample_weight = np.full(n_rows, sample_weight, dtype=float)
+    w = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if w.ndim != 1:
+        raise ValueError(f"sample_weight must be a number or of shape (n_samples,); got shape {w.shape}.")
+    check_consistent_length(X, w)
+    if (w < 0).any():
+        raise ValueError("sample_weight must not be negative.")
+    if not w.any():
+        raise ValueError("sample_weight is zero for every sample; at least one weight must be positive.")
+    return w
+
+
+def apply_class_weight(
+    class_weight: Any, classes: np.ndarray, y: IntArray | FloatArray, w: FloatArray | None
+) -> tuple[IntArray | FloatArray, FloatArray | None]:
+    """Targets and weights with the class weights multiplied in.
+
+    A weight c_k multiplies y_ik. For labels that is a weight of the row; a soft row becomes the distribution
+    c_k y_ik / s_i with s_i = sum_k c_k y_ik as its weight, which has the same likelihood.
+    """
+    if class_weight is None:
+        return y, w
+    n_rows, n_classes = y.shape[0], len(classes)
+    base = np.ones(n_rows) if w is None else w
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        mass = base @ y if y.ndim == 2 else np.bincount(y, base, minlength=n_classes)
+        factors = base.sum() / (n_classes * np.where(mass > 0, mass, np.inf))
+    elif isinstance(class_weight, dict):
+        factors = compute_class_weight(class_weight, classes=classes, y=classes)
+    else:
+        raise ValueError(f"class_weight must be None, 'balanced' or a dict; got {class_weight!r}.")
+    if not np.all(np.isfinite(factors)) or (factors < 0).any():
+        raise ValueError(f"class_weight must be finite and not negative; got {class_weight!r}.")
+    if y.ndim == 1:
+        w = base * factors[y]
+    else:
+        scaled = y * factors
+        sums = scaled.sum(axis=1)
+        y = scaled / np.where(sums > 0, sums, 1.0)[:, None]
+        y[sums == 0] = 1.0 / n_classes
+        w = base * sums
+    if not w.any():
+        raise ValueError("sample_weight times class_weight is zero for every sample; one class must have weight.")
+    return y, w
