@@ -78,8 +78,10 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         Outer iterations, at least 1.
     warm_start : bool, default=False
         Start from the estimate of the previous `fit`.
-    n_init, early_stopping, validation_fraction, n_iter_no_change : default=1, False, 0.1, 10
+    n_init, early_stopping, validation_fraction : default=1, False, 0.1
         For hidden layers; the linear model rejects other values.
+    n_iter_no_change : int, default=10
+        Patience of `early_stopping`.
     n_jobs : int, default=None
         Threads for blocks of rows; None is as many as BLAS may use.
     random_state : int, RandomState instance or None, default=None
@@ -346,8 +348,12 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"solver_options must be None or a dict; got {self.solver_options!r}.")
         if self.solver_options and isinstance(self.solver, str) and self.solver.lower() == "auto":
             raise ValueError("solver_options belong to a named solver or a callable; solver='auto' takes none.")
-        linear_only = {"n_init": 1, "early_stopping": False, "validation_fraction": 0.1, "n_iter_no_change": 10}
-        for name, default in linear_only.items():
+        if not _is_integer(self.n_iter_no_change) or self.n_iter_no_change < 1:
+            raise ValueError(f"n_iter_no_change must be an integer, at least 1; got {self.n_iter_no_change!r}.")
+        # n_iter_no_change is not among them: scikit-learn's own checks set it on every classifier that has it,
+        # and it has no meaning but under early_stopping.
+        deep_only = {"n_init": 1, "early_stopping": False, "validation_fraction": 0.1}
+        for name, default in deep_only.items():
             if getattr(self, name) != default:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} does not apply to a linear model; leave it at {default!r}."
