@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 from joblib import effective_n_jobs
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import safe_sparse_dot
@@ -26,7 +25,7 @@ from ._targets import (
     is_matrix,
     label_indices,
 )
-from ._typing import FloatArray, IntArray
+from ._typing import FloatArray, Targets
 from .exceptions import SeparationWarning
 
 _ACTIVATIONS = ("identity", "logistic", "tanh", "relu", "softplus")
@@ -311,13 +310,13 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
                 f"maximum-likelihood estimate exists was not decided ({finding.reason}). {remedy}"
             )
         present = [k for k in range(len(self.classes_)) if k not in estimate.absent]
-        classes = _listed([str(self.classes_[present[k]]) for k in finding.classes])
+        involved = _listed([str(self.classes_[present[k]]) for k in finding.classes])
         names = getattr(self, "feature_names_in_", None)
         features = [f"x{j}" if names is None else str(names[j]) for j in finding.features]
         by = f"features {_listed(features)}" if features else "the intercept"
         how = "completely" if finding.kind is SeparationKind.COMPLETE else "quasi-completely"
         return (
-            f"Classes are {how} separated: {classes}, by {by}. The maximum-likelihood estimate does not exist: "
+            f"Classes are {how} separated: {involved}, by {by}. The maximum-likelihood estimate does not exist: "
             "coefficients grow without bound. The fit is finite, its log-likelihood within tol of the supremum. "
             f"{remedy}"
         )
@@ -359,10 +358,10 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
                     f"{name}={getattr(self, name)!r} does not apply to a linear model; leave it at {default!r}."
                 )
 
-    def _check_data(self, X: Any, y: Any) -> tuple[Any, np.ndarray, IntArray | FloatArray]:
+    def _check_data(self, X: Any, y: Any) -> tuple[Any, np.ndarray, Targets]:
         """Validated X (dense or CSR), the classes, and indices (n,) or distributions (n, K)."""
         options: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
-        targets: IntArray | FloatArray
+        targets: Targets
         if is_matrix(y):
             names, targets = distributions(y)
             X = validate_data(self, X, **options)
@@ -377,8 +376,6 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             classes, targets = encode_labels(y)
             if len(classes) < 2:
                 raise ValueError(f"y holds one class only, {classes.tolist()}; a classifier needs two or more.")
-        if sparse.issparse(X):
-            X.sum_duplicates()
         return X, classes, targets
 
     def _previous_fit(self) -> tuple[np.ndarray, FloatArray, FloatArray] | None:
@@ -514,12 +511,9 @@ def _listed(names: list[str]) -> str:
     return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
 
 
-def _check_classes_have_weight(classes: np.ndarray, y: IntArray | FloatArray, w: FloatArray | None) -> None:
-    if w is None and y.ndim == 1:
-        weights = np.bincount(y, minlength=len(classes))
-    else:
-        base = np.ones(len(y)) if w is None else w
-        weights = base @ y if y.ndim == 2 else np.bincount(y, base, minlength=len(classes))
+def _check_classes_have_weight(classes: np.ndarray, y: Targets, w: FloatArray | None) -> None:
+    base = np.ones(len(y)) if w is None else w
+    weights = base @ y if y.ndim == 2 else np.bincount(y, base, minlength=len(classes))
     if np.count_nonzero(weights) < 2:
         left = classes[weights > 0].tolist()
         raise ValueError(f"Only one class has positive weight, {left}; a classifier needs two or more.")

@@ -19,7 +19,7 @@ from ._precondition import box_coordinates, null_coordinates
 from ._problem import RoundProblem
 from ._samples import Block, Samples
 from ._separation import SeparationFinding, SeparationKind, diagnose_separation
-from ._typing import Design, FloatArray, IntArray
+from ._typing import Design, FloatArray, IntArray, Targets
 
 # A Newton step that still moves the logits of a row by this much, where nothing is left to gain, points to a
 # minimum at infinity: along a direction of recession each step moves them by about one.
@@ -44,7 +44,7 @@ class LinearModel:
     """
 
     X: Design
-    y: IntArray | FloatArray
+    y: Targets
     w: FloatArray | None
     n_classes: int
     C: float
@@ -116,7 +116,7 @@ def estimate_linear(
         say(f"{problem.size} free parameters, solver: {schedule.name if solver is None else solver}")
     solution = solve(problem, schedule, solver, controls)
     finding = None
-    if np.isinf(model.C) and box is None and solution.step is not None:
+    if np.isinf(model.C) and box is None:
         solution, finding = _examine(problem, schedule, controls, solution)
     theta = problem.coordinates.push(solution.psi)
     if np.isinf(model.C) and box is None:
@@ -163,7 +163,7 @@ def _examine(
     problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution
 ) -> tuple[Solution, SeparationFinding | None]:
     """Ask whether the maximum is attained, where the last Newton step leaves room for doubt."""
-    if not solution.converged:
+    if not solution.converged or solution.step is None:
         return solution, None
     direction = problem.coordinates.push_direction(solution.step)
     moving = problem.objective.largest_logit_change(direction) > _MOVING_LOGITS

@@ -43,7 +43,7 @@ class Tracked:
         self.n_evaluations = 0
 
     def value_and_grad(self, x: FloatArray) -> tuple[float, FloatArray]:
-        """f and its gradient; evaluated once where asked twice in a row."""
+        """Value and gradient; evaluated once where asked twice in a row."""
         if self.last is None or not np.array_equal(x, self.last[0]):
             f, g = self._evaluate(x)
             self.n_evaluations += 1
@@ -53,7 +53,7 @@ class Tracked:
         return self.last[1], self.last[2]
 
     def value(self, x: FloatArray) -> float:
-        """F alone, for methods that take no gradient."""
+        """The value alone, for methods that take no gradient."""
         return self.value_and_grad(x)[0]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize
 
-from ._auto import CurvatureSchedule, null_curvature
+from ._auto import CurvatureSchedule
 from ._curvature import Curvature
 from ._history import History, Tracked, scipy_callback, scipy_callback_x
 from ._newton import minimize_newton
@@ -58,7 +58,9 @@ METHODS = {
         Method("BFGS", "gradient", False, lambda g, f: {"gtol": g, "norm": 2}),
         Method("Newton-CG", "hessp", False, lambda g, f: {"xtol": 0.1 * g}),
         # ftol = 0: its test is relative to f, and f may be 1e6 nats.
-        Method("L-BFGS-B", "gradient", True, lambda g, f: {"ftol": 0.0, "gtol": 0.3 * g, "maxcor": 20, "maxfun": 10**7}),
+        Method(
+            "L-BFGS-B", "gradient", True, lambda g, f: {"ftol": 0.0, "gtol": 0.3 * g, "maxcor": 20, "maxfun": 10**7}
+        ),
         Method("TNC", "gradient", True, lambda g, f: {"gtol": g, "ftol": f, "xtol": 0.0}, "maxfun", False),
         Method("COBYLA", "value", True, lambda g, f: {"tol": 0.1 * g}),
         Method("COBYQA", "value", True, lambda g, f: {"final_tr_radius": 0.1 * g}),

@@ -94,7 +94,7 @@ def minimize_newton(
     full_step = True
     while True:
         curvature, exact = curvature_at(x, g, decrement)
-        size = float(np.sqrt(max(g @ curvature.solve(g), 0.0)))
+        size = float(np.sqrt(max(float(g @ curvature.solve(g)), 0.0)))
         forcing = min(_LOOSEST_FORCING, _FORCING_GAMMA * (size / size_before) ** 2)
         # No need for more digits than the target asks for.
         forcing = max(forcing, min(0.1, 0.3 * np.sqrt(2 * target) / max(size, 1e-300)))

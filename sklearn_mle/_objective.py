@@ -155,7 +155,6 @@ class NegativeLogLikelihood:
         moments[:, upper[1], upper[0]] = packed
         return moments
 
-
     def kronecker_moments(
         self, theta: FloatArray, center: FloatArray, transform: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray, float]:

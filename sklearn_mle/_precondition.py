@@ -248,7 +248,13 @@ class _Columns:
         self.rounding = np.finfo(samples.dtype).eps * np.hypot(self.mean, self.scale)
         if center:
             self.scale[self.scale <= _ROUNDINGS * self.rounding] = 0.0
-        self.moments = None if gram is None else gram / samples.total_weight - np.outer(offset, offset)
+        self._moments = None if gram is None else gram / samples.total_weight - np.outer(offset, offset)
+
+    @property
+    def moments(self) -> FloatArray:
+        """Second moments about the means, (p, p), where they were asked for."""
+        assert self._moments is not None
+        return self._moments
 
 
 def _whitening(columns: _Columns, samples: Samples, center: bool) -> tuple[FloatArray, FloatArray]:

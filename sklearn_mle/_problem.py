@@ -27,7 +27,7 @@ class RoundProblem:
         return self.coordinates.size
 
     def value_and_grad(self, psi: FloatArray) -> tuple[float, FloatArray]:
-        """f and its gradient by psi."""
+        """Value and gradient by psi."""
         value, grad = self.objective.value_and_grad(self.coordinates.push(psi))
         return value, self.coordinates.pull(grad)
 
@@ -74,7 +74,9 @@ class RoundProblem:
         """The same problem on some of the rows."""
         objective = self.objective
         samples = objective.samples.subset(rows)
-        part = NegativeLogLikelihood(objective.network, samples, 1.0 / objective.precision if objective.precision else np.inf)
+        part = NegativeLogLikelihood(
+            objective.network, samples, 1.0 / objective.precision if objective.precision else np.inf
+        )
         return RoundProblem(part, self.coordinates)
 
 
@@ -84,8 +86,8 @@ def _sum_over_pairs(moments: FloatArray, basis: FloatArray) -> FloatArray:
     q = moments.shape[1]
     if n_outputs == 1:
         return moments.reshape(1, q, 1, q).copy()
-    k, l = np.triu_indices(n_outputs, 1)
-    contrasts = basis[k] - basis[l]
+    first, second = np.triu_indices(n_outputs, 1)
+    contrasts = basis[first] - basis[second]
     outer = np.einsum("am,an->mna", contrasts, contrasts).reshape(n_logits * n_logits, -1)
-    blocks = outer @ moments.reshape(len(k), q * q)
+    blocks = outer @ moments.reshape(len(contrasts), q * q)
     return np.ascontiguousarray(blocks.reshape(n_logits, n_logits, q, q).transpose(0, 2, 1, 3))

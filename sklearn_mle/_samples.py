@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
-from ._typing import Design, FloatArray, IntArray
+from ._typing import Design, FloatArray, IntArray, Targets
 
 # A block of rows and its (J, B) temporaries should stay in a core's second-level cache.
 _BLOCK_BYTES = 1 << 19
@@ -36,7 +36,7 @@ class Block:
     """
 
     X: Design
-    y: IntArray | FloatArray
+    y: Targets
     w: FloatArray | None
     start: int
     stop: int
@@ -95,7 +95,7 @@ class Samples:
     def __init__(
         self,
         X: Design,
-        y: IntArray | FloatArray,
+        y: Targets,
         w: FloatArray | None,
         *,
         n_classes: int,

@@ -13,12 +13,10 @@ log-probabilities.
 
 import numpy as np
 
-from ._typing import FloatArray, IntArray
+from ._typing import FloatArray, Targets
 
 
-def nll_and_residual(
-    z: FloatArray, y: IntArray | FloatArray, keep_proba: FloatArray | None = None
-) -> tuple[FloatArray, FloatArray]:
+def nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
     """Return the negative log-likelihood of each row, and p - y.
 
     Parameters
@@ -56,9 +54,7 @@ def nll_and_residual(
     return np.log(total) - fit, z
 
 
-def _binary_nll_and_residual(
-    z: FloatArray, y: IntArray | FloatArray, keep_proba: FloatArray | None
-) -> tuple[FloatArray, FloatArray]:
+def _binary_nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None) -> tuple[FloatArray, FloatArray]:
     """J = 1: -log P = log(1 + exp(z)) - y z, by exp(-|z|) alone."""
     target = y if y.ndim == 1 else y[1]
     score = z[0]

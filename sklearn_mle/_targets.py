@@ -8,7 +8,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._typing import FloatArray, IntArray
+from ._typing import FloatArray, IntArray, Targets
 
 # A row of probabilities in single precision sums to one no better than this.
 _ROW_SUM = {4: 1e-5, 8: 1e-6}
@@ -94,8 +94,8 @@ def check_weights(sample_weight: Any, X: Any) -> FloatArray | None:
 
 
 def apply_class_weight(
-    class_weight: Any, classes: np.ndarray, y: IntArray | FloatArray, w: FloatArray | None
-) -> tuple[IntArray | FloatArray, FloatArray | None]:
+    class_weight: Any, classes: np.ndarray, y: Targets, w: FloatArray | None
+) -> tuple[Targets, FloatArray | None]:
     """Targets and weights with the class weights multiplied in.
 
     A weight c_k multiplies y_ik. For labels that is a weight of the row; a soft row becomes the distribution

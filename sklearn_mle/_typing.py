@@ -20,5 +20,7 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 BoolArray: TypeAlias = NDArray[np.bool_]
+# Class indices (n,) or a distribution over the classes for each row.
+Targets: TypeAlias = NDArray[Any]
 # A dense array or any SciPy sparse matrix or array; only `_samples` asks which.
 Design: TypeAlias = Any
