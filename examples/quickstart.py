@@ -5,6 +5,7 @@ likelihood on unseen wines as the judge, and the equations that define the estim
 fitted model. An equation that does not hold stops the script.
 """
 
+import textwrap
 import warnings
 
 import numpy as np
@@ -104,7 +105,7 @@ def report_separation(X, y):
         SoftmaxMLEClassifier().fit(X, y)
     messages = [str(w.message) for w in caught if issubclass(w.category, SeparationWarning)]
     assert len(caught) == len(messages) == 1, "separated classes are to be told by one warning"
-    print(f"  {messages[0]}")
+    print(textwrap.fill(messages[0], 100, initial_indent="  ", subsequent_indent="  "))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         finite = SoftmaxMLEClassifier(C=1.0).fit(X, y)
@@ -133,10 +134,10 @@ def main():
     proba = folds.predict_proba(test_X)
     null = np.array([np.mean(train_y == name) for name in folds.classes_])
     print(f"  maximum log-likelihood     {-mle.nll_:.4f} nats on {len(train_y)} wines, {mle.n_iter_} iterations")
-    print(f"  coefficients of the maximum-likelihood model, log-odds per unit against the mean of {len(null)} classes")
-    print("  " + " " * 12 + "".join(f"{name:>19}" for name in [*FEATURES, "intercept"]))
-    for name, row, intercept in zip(mle.classes_, mle.coef_, mle.intercept_, strict=True):
-        print(f"  {name:<12}" + "".join(f"{value:>19.4f}" for value in [*row, intercept]))
+    print(f"  its coefficients, log-odds per unit against the mean of the {len(null)} classes:")
+    print(f"  {'':<19}" + "".join(f"{name:>12}" for name in mle.classes_))
+    for name, column in zip([*FEATURES, "intercept"], [*mle.coef_.T, mle.intercept_], strict=True):
+        print(f"  {name:<19}" + "".join(f"{value:>12.4f}" for value in column))
     print(f"  on {len(test_y)} unseen wines, with C = {folds.best_params_['softmaxmleclassifier__C']:g}")
     print(f"    accuracy                 {np.mean(folds.predict(test_X) == test_y):.3f}")
     print(f"    cross-entropy            {cross_entropy(test_y, proba):.4f} nats a wine")
