@@ -90,6 +90,19 @@ def estimate_linear(
     """Fit the linear softmax model by maximum likelihood or, with finite C, maximum a posteriori."""
     y = model.y if model.y.ndim == 1 else np.ascontiguousarray(model.y.T)
     samples = Samples(model.X, y, model.w, n_classes=model.n_classes, n_threads=n_threads)
+    with samples.pinned():
+        return _estimate(model, samples, solver, tol, max_iter, options, say)
+
+
+def _estimate(
+    model: LinearModel,
+    samples: Samples,
+    solver: Solver,
+    tol: float,
+    max_iter: int,
+    options: dict[str, Any] | None,
+    say: Callable[[str], None] | None,
+) -> Estimate:
     weights = samples.class_weights()
     absent = tuple(np.flatnonzero(weights == 0).tolist()) if model.fit_intercept and model.n_classes > 2 else ()
     n_outputs = 1 if model.n_classes == 2 else model.n_classes - len(absent)

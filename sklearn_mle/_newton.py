@@ -86,7 +86,7 @@ def minimize_newton(
     """
     x = np.array(x0, dtype=float)
     f, g = fun(x, *args), jac(x, *args)
-    size_before = np.inf
+    size_before = 0.0
     decrement = decrement_before = np.inf
     slow = 0
     message, success, crawling = "maximum number of iterations reached", False, False
@@ -95,7 +95,7 @@ def minimize_newton(
     while True:
         curvature, exact = curvature_at(x, g, decrement)
         size = float(np.sqrt(max(float(g @ curvature.solve(g)), 0.0)))
-        forcing = min(_LOOSEST_FORCING, _FORCING_GAMMA * (size / size_before) ** 2)
+        forcing = min(_LOOSEST_FORCING, _FORCING_GAMMA * (size / size_before) ** 2 if size_before else np.inf)
         # No need for more digits than the target asks for.
         forcing = max(forcing, min(0.1, 0.3 * np.sqrt(2 * target) / max(size, 1e-300)))
         direction = _direction(x, g, hessp, curvature, exact, forcing)

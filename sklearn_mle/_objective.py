@@ -6,18 +6,22 @@ C is the variance of a zero-mean Gaussian prior on the weights; C = inf is maxim
 derivative by the outputs of a row is w (p - y), for any network (MATHEMATICS: softmax and cross-entropy).
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from ._layout import Layout
 from ._network import Network
 from ._samples import Block, Samples
 from ._softmax import curvature_product, nll_and_residual, pair_weights, softmax
-from ._typing import FloatArray
+from ._typing import FloatArray, IntArray
 
 # Probabilities are kept between a gradient and its Hessian products where they take at most this many
 # bytes, or this share of X.
 _KEEP_BYTES = 1 << 26
 _KEEP_SHARE = 0.15
+# From this many pairs of classes on, one wide matrix product for all beats one narrow one for each.
+_MANY_PAIRS = 8
 
 
 class NegativeLogLikelihood:
@@ -128,8 +132,7 @@ class NegativeLogLikelihood:
 
             sum over pairs k < l of (e_k - e_l)(e_k - e_l)' (x) sum_i w_i p_ik p_il v_i v_i'
 
-        with v_i = (transform' (x_i - center), 1). Each v v' is laid out as the q (q + 1) / 2 products of two
-        of its entries, which makes the sum over rows one matrix product for all pairs.
+        with v_i = (transform' (x_i - center), 1).
 
         Returns
         -------
@@ -137,23 +140,26 @@ class NegativeLogLikelihood:
         """
         kept = self._is_kept(theta)
         fit_intercept = self.layout.fit_intercept
+        n_pairs = max(1, self._n_outputs * (self._n_outputs - 1) // 2)
+        q = transform.shape[-1] + fit_intercept
+        moments = _moments_together if n_pairs >= _MANY_PAIRS else _moments_apart
 
         def block_terms(block: Block) -> tuple[FloatArray]:
             weights = pair_weights(self._block_proba(theta, block, kept)).astype(np.float64, copy=False)
             if block.w is not None:
-                weights = weights * block.w
-            return (weights @ products_of_columns(block.features(center, transform), fit_intercept).T,)
+                weights *= block.w
+            columns = block.features(center, transform, with_one=fit_intercept)
+            return (moments(weights, columns),)
 
-        (packed,) = self.samples.sum(block_terms)
-        rank = transform.shape[-1]
-        q = rank + fit_intercept
-        pairs = packed.shape[0]
-        self.n_passes += pairs * q * (q + 1) / 2 / (2 * self._n_outputs * self.samples.n_features)
-        upper = np.triu_indices(q)
-        moments = np.empty((pairs, q, q))
-        moments[:, upper[0], upper[1]] = packed
-        moments[:, upper[1], upper[0]] = packed
-        return moments
+        (total,) = self.samples.sum(block_terms)
+        self.n_passes += n_pairs * q * (q + 1) / 2 / (2 * self._n_outputs * self.samples.n_features)
+        if total.ndim == 3:
+            return total
+        upper = _upper_triangle(q)
+        out = np.empty((n_pairs, q, q))
+        out[:, upper[0], upper[1]] = total
+        out[:, upper[1], upper[0]] = total
+        return out
 
     def kronecker_moments(
         self, theta: FloatArray, center: FloatArray, transform: FloatArray
@@ -191,18 +197,26 @@ class NegativeLogLikelihood:
         return (np.diag(shares) - outer) / squares[-1], sums, S, squares[-1]
 
 
-def products_of_columns(columns: FloatArray, with_one: bool) -> FloatArray:
-    """All products of two rows of `columns` (r, B), a row of ones appended if asked: (q (q + 1) / 2, B)."""
-    rank, width = columns.shape
-    q = rank + with_one
-    out = np.empty((q * (q + 1) // 2, width))
+def _moments_apart(weights: FloatArray, columns: FloatArray) -> FloatArray:
+    """(n_pairs, q, q): one weighted product a pair."""
+    return np.stack([(columns * w) @ columns.T for w in weights])
+
+
+def _moments_together(weights: FloatArray, columns: FloatArray) -> FloatArray:
+    """(n_pairs, q (q + 1) / 2), the upper triangles: one matrix product for all pairs.
+
+    Each v v' is laid out as the products of two entries of v, of which pairs of classes only differ in the
+    weights.
+    """
+    q, width = columns.shape
+    products = np.empty((q * (q + 1) // 2, width))
     row = 0
-    for j in range(rank):
-        np.multiply(columns[j], columns[j:], out=out[row : row + rank - j])
-        row += rank - j
-        if with_one:
-            out[row] = columns[j]
-            row += 1
-    if with_one:
-        out[row] = 1.0
-    return out
+    for j in range(q):
+        np.multiply(columns[j], columns[j:], out=products[row : row + q - j])
+        row += q - j
+    return weights @ products.T
+
+
+@lru_cache(maxsize=16)
+def _upper_triangle(q: int) -> tuple[IntArray, IntArray]:
+    return np.triu_indices(q)

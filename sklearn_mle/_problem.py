@@ -1,5 +1,7 @@
 """The objective in round coordinates: what the solvers see."""
 
+from functools import cached_property
+
 import numpy as np
 
 from ._curvature import KroneckerCurvature
@@ -44,16 +46,31 @@ class RoundProblem:
         if self.objective.layout.fit_intercept:
             moments[:, :, -1] *= coordinates.constant
             moments[:, -1, :] *= coordinates.constant
-        moments *= data_scale
-        hessian = _sum_over_pairs(moments, coordinates.basis)
+        if data_scale != 1.0:
+            moments *= data_scale
+        n_logits, q = coordinates.shape
+        hessian = self._pair_basis @ moments.reshape(len(moments), q * q)
+        # (M, M, q, q) to (M, q, M, q), which is (d, d).
+        hessian = np.ascontiguousarray(hessian.reshape(n_logits, n_logits, q, q).transpose(0, 2, 1, 3))
         if self.objective.precision:
             penalty = coordinates.penalty_metric(self.objective.precision)
             if penalty.ndim == 1:
                 penalty = np.diag(penalty)
-            n_logits = coordinates.shape[0]
             for m in range(n_logits):
                 hessian[m, :, m, :] += penalty
         return hessian.reshape(self.size, self.size)
+
+    @cached_property
+    def _pair_basis(self) -> FloatArray:
+        """(Q_k - Q_l)(Q_k - Q_l)' for each pair of classes, (M M, n_pairs)."""
+        basis = self.coordinates.basis
+        n_outputs, n_logits = basis.shape
+        if n_outputs == 1:
+            return np.ones((1, 1))
+        first, second = np.triu_indices(n_outputs, 1)
+        contrasts = basis[first] - basis[second]
+        outer = contrasts[:, :, None] * contrasts[:, None, :]
+        return np.ascontiguousarray(outer.reshape(len(contrasts), n_logits * n_logits).T)
 
     def kronecker(self, psi: FloatArray) -> KroneckerCurvature:
         """A Kronecker model of the Hessian at psi."""
@@ -78,16 +95,3 @@ class RoundProblem:
             objective.network, samples, 1.0 / objective.precision if objective.precision else np.inf
         )
         return RoundProblem(part, self.coordinates)
-
-
-def _sum_over_pairs(moments: FloatArray, basis: FloatArray) -> FloatArray:
-    """Sum over pairs of (Q_k - Q_l)(Q_k - Q_l)' (x) moments: (M, q, M, q)."""
-    n_outputs, n_logits = basis.shape
-    q = moments.shape[1]
-    if n_outputs == 1:
-        return moments.reshape(1, q, 1, q).copy()
-    first, second = np.triu_indices(n_outputs, 1)
-    contrasts = basis[first] - basis[second]
-    outer = np.einsum("am,an->mna", contrasts, contrasts).reshape(n_logits * n_logits, -1)
-    blocks = outer @ moments.reshape(len(contrasts), q * q)
-    return np.ascontiguousarray(blocks.reshape(n_logits, n_logits, q, q).transpose(0, 2, 1, 3))

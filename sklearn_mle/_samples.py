@@ -5,8 +5,9 @@ matrix. Where columns lie so far from zero that W x + b would cancel, the rows o
 shifted by `shift`; theta then holds the intercept of the shifted rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,13 +55,22 @@ class Block:
             return (self.X.T @ np.ascontiguousarray(residual.T)).T
         return residual @ self.X
 
-    def features(self, center: FloatArray, transform: FloatArray) -> FloatArray:
-        """Whitened columns transform' (x - center), shape (r, B), float64; `transform` is (p, r) or (p,)."""
+    def features(self, center: FloatArray, transform: FloatArray, with_one: bool = False) -> FloatArray:
+        """Whitened columns transform' (x - center), shape (r, B), float64; `transform` is (p, r) or (p,).
+
+        A row of ones follows if asked.
+        """
         rows = self.X.toarray() if sparse.issparse(self.X) else self.X
-        centred = rows - center
+        centred = (rows - center).T
+        rank = transform.shape[-1]
+        out = np.empty((rank + with_one, centred.shape[1]))
         if transform.ndim == 1:
-            return np.ascontiguousarray((centred * transform).T)
-        return transform.T @ centred.T
+            np.multiply(transform[:, None], centred, out=out[:rank])
+        else:
+            np.matmul(transform.T, centred, out=out[:rank])
+        if with_one:
+            out[rank] = 1.0
+        return out
 
     def weighted_squares(self, h: FloatArray, center: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Sums over rows, with weights h (B,), of x - center and of its squares, each (p,)."""
@@ -114,6 +124,7 @@ class Samples:
         self.total_weight = float(self.n_rows) if w is None else float(w.sum(dtype=np.float64))
         rows = self._rows_per_block()
         self._bounds = [(a, min(a + rows, self.n_rows)) for a in range(0, self.n_rows, rows)]
+        self._pinned = False
         self._pool: ThreadPoolExecutor | None = None
         self._views = [self._view(a, b) for a, b in self._bounds] if self.is_sparse else None
 
@@ -149,7 +160,7 @@ class Samples:
         n_blocks = len(self._bounds)
         work = self.n_rows * self.n_features * self.n_classes
         parallel = self.n_threads > 1 and n_blocks > 1 and work > _SERIAL_WORK
-        with _blas_threads(1):
+        with nullcontext() if self._pinned else blas_threads(1):
             if not parallel:
                 for i in range(n_blocks):
                     consume(function(self._block(i)))
@@ -159,6 +170,19 @@ class Samples:
                 self._pool = ThreadPoolExecutor(self.n_threads)
             for result in self._pool.map(lambda i: function(self._block(i)), range(n_blocks)):
                 consume(result)
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        """Keep BLAS single-threaded throughout where the problem is so small that pinning shows in the time."""
+        if self.n_rows * self.n_features * self.n_classes > _SERIAL_WORK:
+            yield
+            return
+        with blas_threads(1):
+            self._pinned = True
+            try:
+                yield
+            finally:
+                self._pinned = False
 
     def sum(self, function: Callable[[Block], tuple[Any, ...]]) -> tuple[Any, ...]:
         """Sums over the blocks of a function that returns a tuple of numbers or float64 arrays."""
@@ -242,7 +266,8 @@ def _blas() -> ThreadpoolController:
     return _controller
 
 
-def _blas_threads(n_threads: int) -> Any:
+def blas_threads(n_threads: int) -> Any:
+    """Context in which BLAS has so many threads."""
     return _blas().limit(limits=n_threads, user_api="blas")
 
 
