@@ -67,7 +67,7 @@ fit_one <- function(task) {
     start <- c(qlogis(weighted.mean(y, w)), numeric(ncol(Z)))
     fit <- suppressWarnings(
       glm(y ~ Z, binomial, weights = w, control = control, start = start))
-    out$engine <- "glm"
+    out$engine <- paste("glm, R", getRversion())
     out$log_likelihood <- log_likelihood(cbind(0, fit$linear.predictors), y, w)
     if (regular) {
       out <- c(out, carry_back(coef(fit), vcov(fit), J, 2))
@@ -86,7 +86,7 @@ fit_one <- function(task) {
   } else {
     fit <- multinom(y ~ Z, weights = w, maxit = 20000, MaxNWts = 1e5, trace = FALSE,
                     reltol = 1e-15, abstol = 0, Hess = regular)
-    out$engine <- "nnet::multinom"
+    out$engine <- paste("nnet::multinom", packageVersion("nnet"))
     B <- coef(fit)
     logits <- function(B) cbind(0, cbind(1, Z) %*% t(matrix(B, nrow = K - 1)))
     out$log_likelihood <- log_likelihood(logits(B), y, w)
@@ -94,7 +94,7 @@ fit_one <- function(task) {
       # nnet charges 1000 nats for a probability that underflows, whatever its logit, and
       # so maximises something else where an outlier is this improbable: go on from there
       # with the exact likelihood.
-      out$engine <- "optim from nnet::multinom"
+      out$engine <- paste("optim, R", getRversion(), "from", out$engine)
       out$log_likelihood_multinom <- out$log_likelihood
       gradient <- function(B) {
         R <- exp(shifted(logits(B)))
