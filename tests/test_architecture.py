@@ -34,6 +34,11 @@ FLOORS = picture()
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 
+def on(*floors):
+    """Modules that are drawn on these floors."""
+    return [module for module in MODULES if module in FLOORS and FLOORS[module][0] in floors]
+
+
 def imports(module, *, at_import=False):
     """Absolute names that a module imports, ("sklearn_mle._softmax", "softmax") or ("numpy", None).
 
@@ -92,17 +97,17 @@ def test_imports_go_downward(module):
         assert other_floor < floor or floor < FACADE, f"{module}.py imports its sibling {other}.py"
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if FLOORS[m][0] == 1])
+@pytest.mark.parametrize("module", on(1))
 def test_mathematics_knows_neither_scikit_learn_nor_an_optimiser(module):
     assert not [name for name in outside(module) if starts(name, "sklearn", "scipy.optimize")]
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if FLOORS[m][0] <= 3])
+@pytest.mark.parametrize("module", on(0, 1, 2, 3))
 def test_what_is_optimised_does_not_know_the_optimiser(module):
     assert not [name for name in outside(module) if starts(name, "scipy.optimize")]
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if FLOORS[m][0] == 4])
+@pytest.mark.parametrize("module", on(4))
 def test_a_solver_never_sees_the_data(module):
     assert not {"_samples", "_network"} & set(inside(module))
 
