@@ -9,6 +9,10 @@ for the two products, and some forty an element for the softmax.
     Kronecker  one weighted second moment, n q^2, and M factors, q^3 / 3 each: conjugate gradients use it
                for as long as the products spent under it cost less than a new one would.
     diagonal   the same for wide or sparse X, where second moments are out of reach.
+    sampled    the exact Hessian of some thousand rows near their own estimate. Where rows are many for the
+               parameters it is a far better model than Kronecker's, at the cost of a few passes. SciPy's
+               L-BFGS-B then takes the whole problem in its coordinates: each pass brings a value, a gradient and
+               a curvature pair, where Newton's would spend several on each step.
 
 At the model without features the Kronecker model is exact and costs nothing: it comes with the coordinates.
 """
@@ -24,6 +28,13 @@ _EXACT_PASSES = 12.0
 # Softmax, residual and traffic, in operations an element of the (n, J) outputs.
 _SOFTMAX_FLOPS = 40.0
 _LEAST_REFRESH = 2.0
+# Rows a parameter in the sample: eigenvalues of its Hessian relative to the whole one lie within
+# (1 +- sqrt(1 / 15))^2, a condition of about 3 (Marchenko & Pastur, 1967).
+_SAMPLE_ROWS = 15
+_SAMPLE_SHARE = 0.25
+# A class with fewer rows in the sample than this for each of its parameters may be separated there.
+_SAMPLE_ROWS_OF_RAREST = 5
+_MAX_SAMPLED_SIZE = 2000
 # Beyond this the d x d matrix is not formed.
 _MAX_EXACT_SIZE = 3000
 
@@ -61,6 +72,7 @@ class CurvatureSchedule:
         self.problem = problem
         self.exact_passes = exact_passes(problem)
         self.exact = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= _EXACT_PASSES
+        self.sample_rows = 0 if self.exact or warm else _rows_of_sample(problem)
         n_logits, q = problem.coordinates.shape
         n_rows = problem.objective.samples.n_rows
         dense = problem.coordinates.transform.ndim == 2
@@ -72,11 +84,19 @@ class CurvatureSchedule:
         # A start other than the model without features has a curvature of its own.
         self._counted = -np.inf if warm else problem.objective.n_passes
 
+    def adopt(self, model: Curvature) -> None:
+        """Precondition with a model that was made elsewhere, until a step costs more than the exact Hessian."""
+        self._model = model
+        self.refresh_passes = self.exact_passes
+        self._counted = self.problem.objective.n_passes
+
     @property
     def name(self) -> str:
         """In words, for `verbose`."""
         if self.exact:
             return "Newton steps with the exact Hessian"
+        if self.sample_rows:
+            return f"L-BFGS-B in the metric of the Hessian of {self.sample_rows} rows, then Newton steps"
         kind = "diagonal" if self.problem.coordinates.transform.ndim == 1 else "Kronecker"
         return f"Newton steps by conjugate gradients, preconditioned with a {kind} model of the curvature"
 
@@ -91,6 +111,18 @@ class CurvatureSchedule:
             self._model = self.problem.kronecker(psi)
             self._counted = self.problem.objective.n_passes
         return self._model, False
+
+
+def _rows_of_sample(problem: RoundProblem) -> int:
+    """Rows of a sample whose Hessian stands for that of all rows; 0 where none does."""
+    samples = problem.objective.samples
+    if problem.size > _MAX_SAMPLED_SIZE:
+        return 0
+    rows = _SAMPLE_ROWS * problem.size
+    weights = samples.class_weights()
+    rarest = rows * float(weights.min()) / samples.total_weight
+    enough = rarest >= _SAMPLE_ROWS_OF_RAREST * problem.coordinates.shape[1]
+    return rows if enough and rows <= _SAMPLE_SHARE * samples.n_rows else 0
 
 
 def null_curvature(problem: RoundProblem, class_metric: FloatArray) -> KroneckerCurvature:

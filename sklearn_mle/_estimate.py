@@ -118,6 +118,7 @@ def _estimate(
         coordinates, box = box_coordinates(layout, samples, model.C, bounds)
         class_metric = np.eye(n_outputs)
     objective = NegativeLogLikelihood(Network(layout), samples, model.C)
+    objective.n_passes += samples.n_passes
     problem = RoundProblem(objective, coordinates)
     if model.start is not None:
         problem.coordinates = coordinates.moved_to(_theta(model.start, samples, layout, absent))

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize
 
 from ._auto import CurvatureSchedule
-from ._curvature import Curvature
+from ._curvature import Curvature, DenseCurvature
 from ._history import History, Tracked, scipy_callback, scipy_callback_x
 from ._newton import minimize_newton
 from ._problem import RoundProblem
@@ -26,6 +26,10 @@ from ._typing import FloatArray
 POLISHED_SIZE = 5000
 POLISHED_NATS = 1e-12
 _MAX_RESTARTS = 20
+# Curvature pairs that L-BFGS-B keeps; 30 took a third fewer passes than 10 in a good metric.
+_PAIRS = 30
+# A sampled metric that needs more than this is a bad one (rare classes, near separation): Newton takes over.
+_MAX_SAMPLED_ITERATIONS = 40
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,10 @@ def solve(problem: RoundProblem, schedule: CurvatureSchedule, solver: Solver, co
         start = np.clip(start, *controls.bounds)
     if solver is None:
         if controls.bounds is None or problem.size <= POLISHED_SIZE:
-            return polish(problem, schedule, controls, start)
+            at = None
+            if schedule.sample_rows and controls.bounds is None:
+                start, at = _run_sampled(problem, schedule, controls, start)
+            return polish(problem, schedule, controls, start, at=at)
         solver = METHODS["l-bfgs-b"]
     if not isinstance(solver, Method):
         return _run_callable(problem, schedule, solver, controls, start)
@@ -162,15 +169,19 @@ def polish(
     start: FloatArray,
     *,
     watch: bool = True,
-    target: float | None = None,
+    at: tuple[float, FloatArray] | None = None,
     max_iter: int | None = None,
 ) -> Solution:
-    """Newton's method from `start`; `watch` ends it where the minimum seems to be at infinity."""
-    if target is None:
-        target = POLISHED_NATS if problem.size <= POLISHED_SIZE else controls.tol
-        if controls.resolution > np.finfo(np.float64).eps:
-            target = max(target, 0.01 * controls.tol)
+    """Newton's method from `start`; `watch` ends it where the minimum seems to be at infinity.
+
+    `at` is the value and gradient at `start`, where they are known.
+    """
+    target = POLISHED_NATS if problem.size <= POLISHED_SIZE else controls.tol
+    if controls.resolution > np.finfo(np.float64).eps:
+        target = max(target, 0.01 * controls.tol)
     tracked = Tracked(problem.value_and_grad)
+    if at is not None:
+        tracked.last = tracked.best = (start, *at)
     options: dict[str, Any] = {
         "target": min(target, controls.tol),
         "tol": controls.tol,
@@ -236,6 +247,71 @@ def _with_result(solution: Solution, result: OptimizeResult) -> Solution:
         solution.converged,
         result,
     )
+
+
+def _run_sampled(
+    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray
+) -> tuple[FloatArray, tuple[float, FloatArray]]:
+    """Estimate from a sample of the rows, then L-BFGS-B on all of them in the metric of the sample's Hessian.
+
+    The schedule keeps that Hessian for the Newton steps that follow.
+    """
+    part, share = problem.sample(schedule.sample_rows)
+    # The estimate of the sample is some d / (2 share) nats from that of all rows: no need to know it better.
+    enough = 0.05 * problem.size / share
+    near, value, _ = _quasi_newton(part, schedule.null, start, 1 / share, enough, controls.left, None)
+    metric = DenseCurvature(part.hessian(near) / share)
+    problem.objective.n_passes += (
+        part.objective.n_passes * part.objective.samples.n_rows / problem.objective.samples.n_rows
+    )
+    schedule.adopt(metric)
+    limit = min(controls.left, _MAX_SAMPLED_ITERATIONS)
+    # As far as differences of f can be told from rounding: a pass here does more than a product in a Newton step.
+    enough = min(controls.tol, max(1e-9, 1e3 * controls.resolution * abs(value)))
+    found, *at = _quasi_newton(problem, metric, near, 1.0, enough, limit, controls.history)
+    return found, tuple(at)
+
+
+def _quasi_newton(
+    problem: RoundProblem,
+    metric: Curvature,
+    start: FloatArray,
+    weight: float,
+    enough: float,
+    max_iter: int,
+    history: History | None,
+) -> tuple[FloatArray, float, FloatArray]:
+    """Point, value and gradient (by psi) that L-BFGS-B finds.
+
+    It ends where half the squared gradient of weight * f, in the metric, is at most `enough` nats. L-BFGS-B
+    tries a first step of length one along -g: in units of the first gradient's norm that is the step of
+    Newton's method with the metric for a Hessian.
+    """
+    tracked = Tracked(problem.value_and_grad)
+    value, grad = tracked.value_and_grad(start)
+    unit = float(np.linalg.norm(metric.whiten(grad))) * weight
+    if unit**2 <= 2 * enough:
+        return start, value, grad
+
+    def psi(phi: FloatArray) -> FloatArray:
+        return start + metric.unwhiten(phi * unit)
+
+    def scaled(phi: FloatArray) -> tuple[float, FloatArray]:
+        value, grad = tracked.value_and_grad(psi(phi) if phi.any() else start)
+        return value * weight / unit**2, metric.whiten(grad) * (weight / unit)
+
+    def stop(intermediate_result: OptimizeResult) -> None:
+        value, grad = tracked.value_and_grad(psi(intermediate_result.x))
+        if history is not None:
+            history.add(value)
+        whitened = metric.whiten(grad) * weight
+        if 0.5 * float(whitened @ whitened) <= enough:
+            raise StopIteration
+
+    options = {"ftol": 0.0, "gtol": 0.0, "maxcor": _PAIRS, "maxiter": max_iter, "maxfun": 10**7}
+    minimize(scaled, np.zeros(problem.size), jac=True, method="L-BFGS-B", callback=stop, options=options)
+    assert tracked.best is not None
+    return tracked.best
 
 
 def _run_bounded(

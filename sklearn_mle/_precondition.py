@@ -31,6 +31,10 @@ _ROUNDINGS = 32.0
 # Of a column of variance one, the part that Gram's matrix (of squared condition) still shows in digits enough.
 _SAFE_PIVOT = 1e-8
 _MAX_REFINEMENTS = 6
+# Second moments of a sample of this many rows a column whiten well enough, where there are many more.
+_MOMENT_ROWS = 30
+_LEAST_MOMENT_ROWS = 4096
+_MANY_ROWS = 4
 # Above this many columns second moments cost more than they gain: only scales are taken.
 _MAX_DENSE_FEATURES = 3000
 _MAX_SPARSE_FEATURES = 500
@@ -151,12 +155,16 @@ def null_coordinates(network_layout: Layout, samples: Samples, C: float) -> tupl
     A, intercepts = _null_model(shares, basis, fit_intercept)
     a = np.trace(A) / A.shape[0]
     wide = samples.n_features > (_MAX_SPARSE_FEATURES if samples.is_sparse else _MAX_DENSE_FEATURES)
-    columns = _Columns(samples, fit_intercept, with_moments=not wide)
+    columns, rows = _columns(samples, fit_intercept, wide)
     mass = a * samples.total_weight
     if wide:
         transform, feature_metric, null = _diagonal_transform(columns, mass, C)
     elif np.isinf(C):
-        transform, null = _whitening(columns, samples, fit_intercept)
+        transform, null = _whitening(columns, rows, fit_intercept)
+        if null.shape[1] and rows is not samples:
+            # What does not vary in some rows may vary in others.
+            columns = _Columns(samples, fit_intercept, with_moments=True)
+            transform, null = _whitening(columns, samples, fit_intercept)
         transform = transform / np.sqrt(mass)
         feature_metric = np.eye(transform.shape[1])
     else:
@@ -168,6 +176,18 @@ def null_coordinates(network_layout: Layout, samples: Samples, C: float) -> tupl
         network_layout, basis, transform, center, 1.0 / np.sqrt(mass), network_layout.pack(layers), null, feature_metric
     )
     return coordinates, A / a
+
+
+def _columns(samples: Samples, fit_intercept: bool, wide: bool) -> tuple["_Columns", Samples]:
+    """Statistics of the columns, and the rows that they are of: a sample does where all columns vary in it."""
+    enough = max(_LEAST_MOMENT_ROWS, _MOMENT_ROWS * samples.n_features)
+    if not wide and samples.n_rows >= _MANY_ROWS * enough:
+        rows = samples.sample(enough)
+        if rows.total_weight > 0:
+            columns = _Columns(rows, fit_intercept, with_moments=True)
+            if (columns.scale > 0).all():
+                return columns, rows
+    return _Columns(samples, fit_intercept, with_moments=not wide), samples
 
 
 def _null_model(shares: FloatArray, basis: FloatArray, fit_intercept: bool) -> tuple[FloatArray, FloatArray | None]:
@@ -284,10 +304,14 @@ def _whitening(columns: _Columns, samples: Samples, center: bool) -> tuple[Float
         own, rest = order[:rank], order[rank:]
         lower = np.tril(factor[:rank, :rank])
         kept = linalg.solve_triangular(lower, transform[:, own].T, lower=True).T
+        # What a column has of its own may be rounding even where the column is not.
+        spurious = _ROUNDINGS * (columns.rounding @ np.abs(kept)) >= 1.0
+        null.append(kept[:, spurious])
+        kept = kept[:, ~spurious]
         if not len(rest):
             transform = kept
             break
-        residual = transform[:, rest] - kept @ factor[rank:, :rank].T
+        residual = transform[:, rest] - kept @ factor[rank:, :rank][:, ~spurious].T
         if refinement == _MAX_REFINEMENTS:
             null.append(residual)
             transform = kept

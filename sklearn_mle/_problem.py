@@ -7,7 +7,7 @@ import numpy as np
 from ._curvature import KroneckerCurvature
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
-from ._typing import FloatArray, IntArray
+from ._typing import FloatArray
 
 
 class RoundProblem:
@@ -39,15 +39,13 @@ class RoundProblem:
         product = self.objective.hessp(coordinates.push(psi), coordinates.push_direction(direction))
         return coordinates.pull(product)
 
-    def hessian(self, psi: FloatArray, data_scale: float = 1.0) -> FloatArray:
-        """Hessian by psi, (d, d); the data's part times `data_scale`, where the rows are a sample of more."""
+    def hessian(self, psi: FloatArray) -> FloatArray:
+        """Hessian by psi, (d, d)."""
         coordinates = self.coordinates
         moments = self.objective.pair_moments(coordinates.push(psi), coordinates.center, coordinates.transform)
         if self.objective.layout.fit_intercept:
             moments[:, :, -1] *= coordinates.constant
             moments[:, -1, :] *= coordinates.constant
-        if data_scale != 1.0:
-            moments *= data_scale
         n_logits, q = coordinates.shape
         hessian = self._pair_basis @ moments.reshape(len(moments), q * q)
         # (M, M, q, q) to (M, q, M, q), which is (d, d).
@@ -87,11 +85,11 @@ class RoundProblem:
         A = coordinates.basis.T @ A @ coordinates.basis
         return KroneckerCurvature(A, S, coordinates.penalty_metric(self.objective.precision))
 
-    def subset(self, rows: IntArray) -> "RoundProblem":
-        """The same problem on some of the rows."""
-        objective = self.objective
-        samples = objective.samples.subset(rows)
-        part = NegativeLogLikelihood(
-            objective.network, samples, 1.0 / objective.precision if objective.precision else np.inf
-        )
-        return RoundProblem(part, self.coordinates)
+    def sample(self, n_rows: int) -> tuple["RoundProblem", float]:
+        """The problem on rows drawn evenly, its prior in proportion, and the share of the weight that it has."""
+        samples = self.objective.samples
+        part = samples.sample(n_rows)
+        share = part.total_weight / samples.total_weight
+        precision = self.objective.precision * share
+        objective = NegativeLogLikelihood(self.objective.network, part, 1 / precision if precision else np.inf)
+        return RoundProblem(objective, self.coordinates), share

@@ -124,6 +124,8 @@ class Samples:
         self.total_weight = float(self.n_rows) if w is None else float(w.sum(dtype=np.float64))
         rows = self._rows_per_block()
         self._bounds = [(a, min(a + rows, self.n_rows)) for a in range(0, self.n_rows, rows)]
+        # Passes spent on moments of the columns, in units of one evaluation of value and gradient.
+        self.n_passes = 0.0
         self._pinned = False
         self._pool: ThreadPoolExecutor | None = None
         self._views = [self._view(a, b) for a, b in self._bounds] if self.is_sparse else None
@@ -206,6 +208,10 @@ class Samples:
         weights = None if self.w is None else self.w
         return np.bincount(self.y, weights, minlength=self.n_classes).astype(np.float64)
 
+    def sample(self, n_rows: int) -> "Samples":
+        """Some rows, drawn evenly, the same each time: fitting is deterministic."""
+        return self.subset(np.sort(np.random.default_rng(0).choice(self.n_rows, n_rows, replace=False)))
+
     def pilot_mean(self) -> FloatArray:
         """Means of a few evenly spaced rows: near enough to centre by before sums of squares are taken."""
         step = max(1, self.n_rows // 512)
@@ -226,6 +232,7 @@ class Samples:
             weighted = columns * block.w
             return weighted.sum(axis=1), weighted @ columns.T
 
+        self.n_passes += transform.shape[-1] / (4 * self.n_classes)
         return self.sum(block_terms)
 
     def column_sums(self, center: FloatArray) -> tuple[FloatArray, FloatArray]:
