@@ -101,14 +101,15 @@ def minimize_newton(
     full_step = True
     while True:
         curvature, exact = curvature_at(x, g, decrement)
-        size = float(np.sqrt(max(float(g @ curvature.solve(g)), 0.0)))
+        preconditioned = curvature.solve(g)
+        size = float(np.sqrt(max(float(g @ preconditioned), 0.0)))
         forcing = min(_LOOSEST_FORCING, _FORCING_GAMMA * (size / size_before) ** 2 if size_before else np.inf)
         # No need for more digits than the target asks for; where one step can reach it, no fewer either.
         goal = min(0.1, 0.3 * np.sqrt(2 * target) / max(size, 1e-300))
         forcing = goal if goal > _WITHIN_ONE_STEP else max(forcing, goal)
         if curvature is seen_curvature and 0.5 * size**2 <= target * least:
             # The model prices the gap as the products of the last step would.
-            direction = Direction(direction.step, direction.slope, 0.5 * size**2 / least, least)
+            direction = Direction(-preconditioned, -(size**2), 0.5 * size**2 / least, least)
         else:
             direction = _direction(x, g, hessp, curvature, exact, forcing)
             seen_curvature, least = curvature, direction.least
