@@ -1,0 +1,422 @@
+"""Existence of the maximum-likelihood estimate: textbook cases, planted directions, a brute-force program."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import sparse
+from scipy.optimize import linprog
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+
+from sklearn_mle._separation import SeparationKind, diagnose_separation
+
+COMPLETE, QUASI, OVERLAP = SeparationKind.COMPLETE, SeparationKind.QUASI_COMPLETE, SeparationKind.OVERLAP
+
+
+def overlapping(n, p, K, seed=0, scale=1.0):
+    """Rows, and labels drawn from a softmax model in them."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p))
+    return X, (scale * X @ rng.standard_normal((p, K)) + rng.gumbel(size=(n, K))).argmax(axis=1)
+
+
+def margins(direction, X, Y, fit_intercept=True):
+    """Margins (n, K), computed as the definition says; NaN where the class has weight in the row."""
+    Y = np.eye(len(direction))[Y] if np.ndim(Y) == 1 else np.asarray(Y)
+    design = np.c_[X, np.ones(len(X))] if fit_intercept else X
+    logits = design @ direction.T
+    own = logits[np.arange(len(Y)), Y.argmax(axis=1)]
+    return np.where(Y == 0, own[:, None] - logits, np.nan)
+
+
+def check_certificate(finding, X, Y, fit_intercept=True):
+    """The direction reported is one of recession, of the kind and by the features reported, scaled to 1."""
+    found = margins(finding.direction, X, Y, fit_intercept)
+    assert np.nanmax(found) == pytest.approx(1.0)
+    assert np.nanmin(found) > -1e-9
+    assert finding.direction.sum(axis=0) == pytest.approx(0.0, abs=1e-9 * np.abs(finding.direction).max())
+    if finding.kind is COMPLETE:
+        assert np.nanmin(found) > 0
+    spread = np.ptp(finding.direction[:, : np.shape(X)[1]], axis=0)
+    assert tuple(np.flatnonzero(spread)) == finding.features
+
+
+def brute_force(X, Y, fit_intercept=True):
+    """Kind by two full programs over all pairs, unscaled: for tests on small integers."""
+    K = Y.shape[1]
+    design = np.c_[X, np.ones(len(X))] if fit_intercept else X
+    A, E = [], []
+    for x, y in zip(design, Y, strict=True):
+        c = y.argmax()
+        for k in range(K):
+            if k != c:
+                a = np.zeros((K, design.shape[1]))
+                a[c] += x
+                a[k] -= x
+                (A if y[k] == 0 else E).append(a.ravel())
+    A, E = np.array(A).reshape(len(A), -1), np.array(E).reshape(len(E), K * design.shape[1])
+    if not len(A):
+        return OVERLAP
+    equal = {"A_eq": E, "b_eq": np.zeros(len(E))} if len(E) else {}
+    any_ = linprog(-A.sum(axis=0), A_ub=-A, b_ub=np.zeros(len(A)), bounds=(-1, 1), **equal)
+    if -any_.fun < 1e-6:
+        return OVERLAP
+    if equal:
+        equal["A_eq"] = np.c_[E, np.zeros(len(E))]
+    all_ = linprog(
+        np.r_[np.zeros(A.shape[1]), -1.0],
+        A_ub=np.c_[-A, np.ones(len(A))],
+        b_ub=np.zeros(len(A)),
+        bounds=(-1, 1),
+        **equal,
+    )
+    return COMPLETE if -all_.fun > 1e-6 else QUASI
+
+
+# -------------------------------------------------------------------------- known cases
+
+
+@pytest.mark.parametrize(
+    "y, kind",
+    [
+        ([0, 0, 0, 1, 1, 1], COMPLETE),
+        ([0, 0, 1, 0, 1, 1], OVERLAP),
+        ([1, 1, 1, 0, 0, 0], COMPLETE),
+        ([0, 0, 0, 0, 0, 1], COMPLETE),
+    ],
+)
+def test_one_column(y, kind):
+    finding = diagnose_separation(np.arange(6.0)[:, None], np.array(y))
+    assert finding.kind is kind
+    if kind is COMPLETE:
+        assert finding.classes == (0, 1)
+        assert finding.features == (0,)
+        check_certificate(finding, np.arange(6.0)[:, None], y)
+    else:
+        assert finding.direction is None
+        assert finding.classes == finding.features == ()
+
+
+def test_quasi_separated_textbook_example():
+    # The two classes share one point: the likelihood rises for ever, towards 1/2 there and 0 or 1 elsewhere.
+    X, y = np.array([1.0, 2, 3, 3, 4, 5])[:, None], np.array([0, 0, 0, 1, 1, 1])
+    finding = diagnose_separation(X, y)
+    assert finding.kind is QUASI
+    assert finding.direction[1] / finding.direction[1, 0] == pytest.approx([1.0, -3.0])
+    check_certificate(finding, X, y)
+
+
+def test_iris():
+    # Setosa stands apart; versicolor and virginica overlap.
+    X, y = load_iris(return_X_y=True)
+    finding = diagnose_separation(X, y)
+    assert finding.kind is QUASI
+    assert finding.classes == (0,)
+    assert len(finding.features) == 1
+    check_certificate(finding, X, y)
+    assert diagnose_separation(X[y < 2], y[y < 2]).kind is COMPLETE
+    assert diagnose_separation(X[y > 0], y[y > 0] - 1).kind is OVERLAP
+
+
+@pytest.mark.parametrize("load, kind", [(load_wine, COMPLETE), (load_breast_cancer, COMPLETE)])
+def test_published_sets(load, kind):
+    X, y = load(return_X_y=True)
+    finding = diagnose_separation(X, y)
+    assert finding.kind is kind
+    check_certificate(finding, X, y)
+
+
+@pytest.mark.parametrize("K", [2, 3, 5])
+def test_dummy_of_one_class_is_named_alone(K):
+    X, y = overlapping(400, 4, K)
+    dummy = (y == 1) & (np.arange(400) % 3 == 0)
+    finding = diagnose_separation(np.insert(X, 2, dummy, axis=1), y)
+    assert finding.kind is QUASI
+    assert finding.classes == (1,)
+    assert finding.features == (2,)
+    check_certificate(finding, np.insert(X, 2, dummy, axis=1), y)
+
+
+def test_dummy_that_rules_a_class_out():
+    # Where it is 1 the classes 0 and 1 still share the rows; 2 never occurs.
+    X, y = overlapping(600, 2, 3)
+    dummy = (y != 2) & (np.arange(600) % 4 == 0)
+    finding = diagnose_separation(np.c_[X, dummy], y)
+    assert finding.kind is QUASI
+    assert finding.classes == (2,)
+    assert finding.features == (2,)
+
+
+def test_two_causes_are_both_named():
+    X, y = overlapping(500, 3, 2)
+    first, second = (y == 0) & (np.arange(500) % 5 == 0), (y == 1) & (np.arange(500) % 7 == 0)
+    finding = diagnose_separation(np.c_[first, X, second], y)
+    assert finding.kind is QUASI
+    assert finding.features == (0, 4)
+    assert finding.classes == (0, 1)
+
+
+def test_class_without_rows():
+    X, y = overlapping(50, 2, 2)
+    finding = diagnose_separation(X, y, n_classes=3)
+    assert finding.kind is QUASI
+    assert finding.classes == (2,)
+    assert finding.features == ()  # its intercept alone
+    # Without an intercept, logits of both signs are needed: there is nothing to send to minus infinity.
+    assert diagnose_separation(np.vstack([X, -X]), np.r_[y, y], n_classes=3, fit_intercept=False).kind is OVERLAP
+
+
+def test_collinear_and_constant_columns_are_no_separation():
+    X, y = overlapping(300, 3, 3)
+    one_hot = np.eye(4)[np.arange(300) % 4]
+    X = np.c_[X, X[:, 0] + 2 * X[:, 1] - 0.1, X[:, 2], one_hot, np.full(300, 0.1), np.zeros(300)]
+    assert diagnose_separation(X, y).kind is OVERLAP
+    assert diagnose_separation(X.astype(np.float32), y).kind is OVERLAP
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_collinear_columns_beside_separation(K):
+    X, y = overlapping(300, 3, K)
+    dummy = ((y == 1) & (np.arange(300) % 3 == 0)).astype(float)
+    X = np.c_[X, X[:, 0] - X[:, 1], dummy, 1 - dummy, np.ones(300)]
+    finding = diagnose_separation(X, y)
+    assert finding.kind is QUASI
+    assert finding.features in {(4,), (5,)}
+
+
+def test_fit_intercept_matters():
+    X, y = np.array([1.0, 2, 3, 4])[:, None], np.array([0, 0, 1, 1])
+    assert diagnose_separation(X, y).kind is COMPLETE
+    # A line through the origin has all rows on one side.
+    assert diagnose_separation(X, y, fit_intercept=False).kind is OVERLAP
+    assert diagnose_separation(X - 2.5, y, fit_intercept=False).kind is COMPLETE
+
+
+# -------------------------------------------------------------------------- soft labels, weights
+
+
+def test_soft_labels():
+    X, y = overlapping(60, 2, 3)
+    separated = (X @ np.array([[1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])).argmax(axis=1)
+    assert diagnose_separation(X, separated).kind is COMPLETE
+    assert diagnose_separation(X, np.eye(3)[separated]).kind is COMPLETE
+    # Any weight on every class, and the estimate exists.
+    assert diagnose_separation(X, 0.98 * np.eye(3)[separated] + 0.02 / 3).kind is OVERLAP
+    assert diagnose_separation(X, np.eye(3)[y]).kind is OVERLAP
+
+
+def test_soft_rows_tie_their_classes():
+    # Rows at x = 3 say nothing but "0 or 1": all directions must be level there.
+    X = np.array([1.0, 2, 3, 4, 5])[:, None]
+    Y = np.array([[1, 0], [1, 0], [0.3, 0.7], [0, 1], [0, 1]])
+    finding = diagnose_separation(X, Y)
+    # All pairs where a class has no weight are strict: complete, in spite of the tie.
+    assert finding.kind is COMPLETE
+    check_certificate(finding, X, Y)
+    assert margins(finding.direction, X, [0] * 5)[2, 1] == pytest.approx(0.0, abs=1e-12)
+    # A second level row elsewhere leaves no room.
+    Y[0] = 0.5
+    assert diagnose_separation(X, Y).kind is OVERLAP
+
+
+def test_rows_without_weight_are_ignored():
+    X, y = np.arange(6.0)[:, None], np.array([0, 0, 1, 0, 1, 1])
+    weight = np.array([1.0, 1, 1, 0, 1, 1])
+    assert diagnose_separation(X, y).kind is OVERLAP
+    assert diagnose_separation(X, y, weight).kind is COMPLETE
+    assert diagnose_separation(X, y, 1e-9 + weight).kind is OVERLAP
+
+
+# -------------------------------------------------------------------------- nearly
+
+
+def facing(gap, n, p, K, seed=3):
+    """Class 0 on the negative side of column 0, the others mixed on the positive one, and a cross of rows
+    from each side at gap / 2 from the boundary (beyond it where gap < 0): only column 0 can separate.
+    """
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(0.1, 1.0, (n, p)) * rng.choice([-1.0, 1.0], (n, p))
+    y = np.where(X[:, 0] < 0, 0, rng.integers(1, K, n))
+    cross = np.vstack([np.eye(p), -np.eye(p)])
+    cross[:, 0] = 0.5 * gap
+    return np.vstack([X, cross, cross * np.r_[-1.0, np.ones(p - 1)]]), np.r_[y, np.repeat([1, 0], 2 * p)]
+
+
+@pytest.mark.parametrize("gap", [1e-2, 1e-6, 1e-9, 1e-11])
+@pytest.mark.parametrize("n, p, K", [(300, 1, 2), (300, 3, 2), (300, 3, 3), (5000, 6, 2)])
+def test_tiny_gap_and_tiny_overlap(gap, n, p, K):
+    X, y = facing(gap, n, p, K)
+    finding = diagnose_separation(X, y)
+    assert finding.kind is (COMPLETE if K == 2 else QUASI)
+    assert finding.features == (0,)
+    check_certificate(finding, X, y)
+    X, y = facing(-gap, n, p, K)
+    assert diagnose_separation(X, y).kind is OVERLAP
+    # The best guess there is does not mislead.
+    guess = np.zeros((K, p + 1))
+    guess[0, 0] = -1.0
+    assert diagnose_separation(X, y, candidate=guess).kind is OVERLAP
+
+
+def test_one_crossing_pair_among_many_rows():
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((20_000, 5))
+    score = X @ np.array([1.0, -2.0, 0.5, 0.0, 1.0])
+    y = (score > 0).astype(int)
+    assert diagnose_separation(X, y).kind is COMPLETE
+    # One point in the midst of the other class is enough.
+    deep = np.argmax(score)
+    y[deep] = 0
+    X[deep] *= 0.5
+    assert diagnose_separation(X, y).kind is OVERLAP
+
+
+# -------------------------------------------------------------------------- invariances
+
+SMALL = st.integers(-2, 2)
+
+
+@st.composite
+def integer_problems(draw):
+    """Few rows of small integers, hard or soft labels: all kinds occur, ties abound."""
+    n, p, K = draw(st.integers(3, 14)), draw(st.integers(1, 3)), draw(st.integers(2, 4))
+    X = np.array(draw(st.lists(st.lists(SMALL, min_size=p, max_size=p), min_size=n, max_size=n)), dtype=float)
+    y = np.array(draw(st.lists(st.integers(0, K - 1), min_size=n, max_size=n)))
+    if draw(st.booleans()):  # labels that follow a line as far as ties let them
+        y = np.digitize(X @ np.arange(1, p + 1), np.sort(draw(st.lists(SMALL, min_size=K - 1, max_size=K - 1))))
+    Y = np.eye(K)[y]
+    for i in draw(st.lists(st.integers(0, n - 1), max_size=2)):
+        Y[i, draw(st.integers(0, K - 1))] += 1.0
+    return X, Y / Y.sum(axis=1, keepdims=True), draw(st.booleans())
+
+
+@given(integer_problems())
+def test_agrees_with_brute_force(problem):
+    X, Y, intercept = problem
+    finding = diagnose_separation(X, Y, fit_intercept=intercept)
+    assert finding.kind is brute_force(X, Y, intercept)
+    assert finding.reason == ""
+    if finding.kind is not OVERLAP:
+        check_certificate(finding, X, Y, intercept)
+
+
+@given(integer_problems(), st.integers(0, 2**32 - 1))
+def test_units_and_shifts_do_not_matter(problem, seed):
+    X, Y, _ = problem
+    kind = diagnose_separation(X, Y).kind
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** rng.uniform(-6, 6, X.shape[1])
+    assert diagnose_separation(X * scale, Y).kind is kind
+    shift = scale * 10.0 ** rng.uniform(-2, 5, X.shape[1])
+    assert diagnose_separation(X * scale + shift, Y).kind is kind
+
+
+@given(integer_problems())
+def test_sparse_is_dense(problem):
+    X, Y, intercept = problem
+    dense = diagnose_separation(X, Y, fit_intercept=intercept)
+    for form in (sparse.csr_array, sparse.csc_matrix):
+        found = diagnose_separation(form(X), Y, fit_intercept=intercept)
+        assert found.kind is dense.kind
+        assert found.features == dense.features
+
+
+@given(integer_problems(), st.integers(1, 3))
+def test_order_of_rows_and_repetition_do_not_matter(problem, times):
+    X, Y, intercept = problem
+    kind = diagnose_separation(X, Y, fit_intercept=intercept).kind
+    X, Y = np.repeat(X[::-1], times, axis=0), np.repeat(Y[::-1], times, axis=0)
+    assert diagnose_separation(X, Y[:, ::-1], fit_intercept=intercept).kind is kind
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.integers(1, 6), st.booleans())
+def test_planted_direction_is_found(seed, K, p, tied):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((80, p))
+    V = rng.standard_normal((K, p + 1))
+    logits = X @ V[:, :-1].T + V[:, -1]
+    if tied:  # rows moved onto the boundary of two classes, of either label
+        assume(p > 1)
+        step = V[0, :-1] - V[1, :-1]
+        X[:20] -= np.outer((logits[:20, 0] - logits[:20, 1]) / (step @ step), step)
+        logits = X @ V[:, :-1].T + V[:, -1]
+    y = logits.argmax(axis=1)
+    on = np.flatnonzero((np.arange(80) < 20) & (y < 2)) if tied else np.empty(0, dtype=int)
+    y[on] = rng.integers(0, 2, len(on))
+    assume(len(np.unique(y)) == K)
+    finding = diagnose_separation(X, y)
+    assert finding.kind in ({QUASI, COMPLETE} if tied else {COMPLETE})
+    check_certificate(finding, X, y)
+    assert diagnose_separation(X, y, candidate=V).kind is finding.kind
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("K", [2, 4])
+def test_float32(dtype, K):
+    X, y = overlapping(500, 4, K)
+    assert diagnose_separation(X.astype(dtype), y).kind is OVERLAP
+    y = (X @ np.random.default_rng(1).standard_normal((4, K))).argmax(axis=1)
+    assert diagnose_separation(X.astype(dtype), y).kind is COMPLETE
+
+
+# -------------------------------------------------------------------------- candidates
+
+
+@pytest.mark.parametrize("K", [2, 4])
+def test_candidates_do_not_change_the_kind(K):
+    rng = np.random.default_rng(0)
+    X, y = overlapping(400, 3, K)
+    dummy = (y == 0) & (np.arange(400) % 5 == 0)
+    for design in (X, np.c_[X, dummy]):
+        kind = diagnose_separation(design, y).kind
+        for _ in range(5):
+            theta = rng.standard_normal((K, design.shape[1] + 1))
+            assert diagnose_separation(design, y, candidate=theta).kind is kind
+            if K == 2:
+                assert diagnose_separation(design, y, candidate=theta[:1]).kind is kind
+
+
+def test_a_newton_step_is_a_certificate():
+    # The last Newton step moves separated logits by about 1 and the others hardly: no time for a program is needed.
+    X, y = overlapping(2000, 3, 3)
+    dummy = (y == 0) & (np.arange(2000) % 5 == 0)
+    step = np.zeros((3, 5))
+    step[0, 3] = 1.0
+    step += 1e-4 * np.random.default_rng(0).standard_normal(step.shape)
+    finding = diagnose_separation(np.c_[X, dummy], y, candidate=step)
+    assert finding.kind is QUASI
+    assert finding.features == (3,)
+
+
+# -------------------------------------------------------------------------- limits
+
+
+def test_out_of_time_is_said():
+    X, y = overlapping(2000, 8, 3)
+    finding = diagnose_separation(X, y, time_limit=0.0)
+    assert finding.kind is SeparationKind.UNDECIDED
+    assert "time" in finding.reason
+    assert finding.direction is None
+
+
+def test_wide_sparse_is_not_densified():
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((3000, 30_000), density=1e-3, format="csr", rng=rng)
+    y = rng.integers(0, 2, 3000)
+    finding = diagnose_separation(X, y)
+    assert finding.kind is SeparationKind.UNDECIDED
+    assert "unknowns" in finding.reason
+    # Rows with entries of their own: any labels separate, and the direction itself is proof enough.
+    direction = X.T @ np.where(y == 1, 1.0, -1.0)
+    agreeing = (X @ direction > 0) == (y == 1)
+    finding = diagnose_separation(X[agreeing], y[agreeing], fit_intercept=False, candidate=direction[np.newaxis])
+    assert finding.kind is COMPLETE
+
+
+def test_many_rows_take_seconds():
+    X, y = overlapping(100_000, 20, 5)
+    start = time.monotonic()
+    assert diagnose_separation(X, y).kind is OVERLAP
+    assert time.monotonic() - start < 20
