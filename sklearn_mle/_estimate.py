@@ -11,11 +11,11 @@ import numpy as np
 
 from ._auto import CurvatureSchedule
 from ._history import History
-from ._layout import Layout, gauge_basis
+from ._layout import Layout
 from ._minimize import Controls, Solution, Solver, polish, solve
 from ._network import Network
 from ._objective import NegativeLogLikelihood
-from ._precondition import box_coordinates, null_coordinates
+from ._precondition import box_coordinates, moved_box, null_coordinates
 from ._problem import RoundProblem
 from ._samples import Block, Samples
 from ._separation import SeparationFinding, SeparationKind, diagnose_separation
@@ -121,7 +121,10 @@ def _estimate(
     objective.n_passes += samples.n_passes
     problem = RoundProblem(objective, coordinates)
     if model.start is not None:
-        problem.coordinates = coordinates.moved_to(_theta(model.start, samples, layout, absent))
+        theta = _theta(model.start, samples, layout, absent, coordinates.basis)
+        problem.coordinates = coordinates.moved_to(theta)
+        if box is not None:
+            box = moved_box(coordinates, box, theta)
     schedule = CurvatureSchedule(problem, class_metric, warm=model.start is not None)
     history = History(None if say is None else lambda i, f: say(f"iteration {i}: {f:.10g} nats"))
     resolution = float(np.finfo(samples.dtype).eps)
@@ -141,7 +144,10 @@ def _estimate(
     if samples.shift is not None:
         b -= W @ samples.shift.astype(np.float64)
     if box is not None:
-        W = np.clip(W, *bounds)
+        at = solution.psi.reshape(coordinates.shape)[:, : coordinates.rank]
+        lowest, highest = (side.reshape(coordinates.shape)[:, : coordinates.rank] for side in box)
+        # What is at a bound in psi is at it in W, to the last digit.
+        W = np.where(at <= lowest, bounds[0], np.where(at >= highest, bounds[1], np.clip(W, *bounds)))
         if np.isinf(model.C) and n_outputs > 1:
             W = _least_norm_in_box(W, *bounds)
     if n_outputs > 1:
@@ -163,13 +169,16 @@ def _estimate(
 
 
 def _theta(
-    start: tuple[FloatArray, FloatArray], samples: Samples, layout: Layout, absent: tuple[int, ...]
+    start: tuple[FloatArray, FloatArray],
+    samples: Samples,
+    layout: Layout,
+    absent: tuple[int, ...],
+    basis: FloatArray,
 ) -> FloatArray:
-    """(W, b) of the original columns as theta, without its gauge component."""
+    """(W, b) of the original columns as theta, without what is outside of the span of the class basis."""
     W, b = (np.delete(part, absent, axis=0) for part in start)
     if samples.shift is not None:
         b = b + W @ samples.shift.astype(np.float64)
-    basis = gauge_basis(layout.widths[-1])
     return layout.pack([(basis @ (basis.T @ W), basis @ (basis.T @ b) if layout.fit_intercept else None)])
 
 

@@ -191,7 +191,8 @@ def polish(
     bounds = None
     if controls.bounds is None:
         method: Callable[..., OptimizeResult] = minimize_newton
-        options |= {"curvature_at": schedule, "watch": watch}
+        # With a prior there is a minimum, however slow the way.
+        options |= {"curvature_at": schedule, "watch": watch and not problem.objective.precision}
     else:
         method = minimize_projected_newton
         options["hessian"] = problem.hessian
@@ -344,9 +345,10 @@ def _run_method(
     function = view.tracked.value if method.takes == "value" else view.tracked.value_and_grad
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning, module="scipy")
-        warnings.filterwarnings("error", message="Unknown solver options", category=OptimizeWarning)
         # Methods grumble of lost precision or small steps; the decrement is what decides.
         warnings.filterwarnings("ignore", category=UserWarning, module="scipy")
+        # An OptimizeWarning is a UserWarning: this filter has to come last.
+        warnings.filterwarnings("error", message="Unknown solver options", category=OptimizeWarning)
         try:
             result = minimize(
                 function,
@@ -357,6 +359,11 @@ def _run_method(
             )
         except OptimizeWarning as unknown:
             raise ValueError(f"solver_options: {unknown} of solver {method.name!r}.") from None
+        except TypeError as error:
+            # trust-constr has its options for keyword arguments, and so has every method its x0, jac, ...
+            if any(f"argument '{name}'" in str(error) for name in controls.options):
+                raise ValueError(f"solver_options: not options of solver {method.name!r}: {error}.") from None
+            raise
     return view.solution(result, converged=bool(result.success), controls=controls)
 
 

@@ -240,6 +240,16 @@ def box_coordinates(
     return coordinates, (box[0], box[1])
 
 
+def moved_box(
+    coordinates: Coordinates, box: tuple[FloatArray, FloatArray], theta: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """The box of `box_coordinates` once psi = 0 is theta and no longer W = 0."""
+    ((W, _),) = coordinates.layout.unpack(theta)
+    offset = np.zeros(coordinates.shape)
+    offset[:, : coordinates.rank] = W / coordinates.transform
+    return box[0] - offset.ravel(), box[1] - offset.ravel()
+
+
 def _shifted_center(samples: Samples, columns: "_Columns") -> FloatArray:
     """Set `samples.shift` where W x + b would lose its digits; return the means that are left."""
     offsets = np.abs(columns.mean) > _MAX_OFFSET[samples.dtype.char] * columns.scale

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.linalg import lapack
 from scipy.optimize import Bounds, OptimizeResult
 
-from ._curvature import DenseCurvature
 from ._typing import BoolArray, FloatArray
 
 _ARMIJO = 1e-4
@@ -54,7 +54,7 @@ def minimize_projected_newton(
         free = ~held(x, g, lower, upper)
         step = np.zeros_like(x)
         if free.any():
-            step[free] = -DenseCurvature(hessian(x)[np.ix_(free, free)]).solve(g[free])
+            step[free] = -_solve(hessian(x)[np.ix_(free, free)], g[free])
         decrement = -0.5 * float(g @ step)
         if decrement <= target:
             message, success = "the decrement is at the target", True
@@ -90,6 +90,20 @@ def minimize_projected_newton(
         step=step,
         crawling=False,
     )
+
+
+def _solve(matrix: FloatArray, g: FloatArray) -> FloatArray:
+    """A solution of the consistent system matrix @ step = g, where the matrix may be singular.
+
+    Classes of which none is at a bound leave the gauge of the softmax free, and so do columns of X that are
+    collinear. A coordinate without curvature of its own, given those before it, stays where it is: what it has
+    of a gradient is rounding.
+    """
+    factor, pivots, rank, _ = lapack.dpstrf(matrix, lower=1)
+    kept = pivots[:rank] - 1
+    step = np.zeros_like(g)
+    step[kept] = lapack.dpotrs(factor[:rank, :rank], g[kept], lower=1)[0]
+    return step
 
 
 def held(x: FloatArray, g: FloatArray, lower: FloatArray, upper: FloatArray) -> BoolArray:

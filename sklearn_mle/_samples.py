@@ -17,9 +17,10 @@ from threadpoolctl import ThreadpoolController
 
 from ._typing import Design, FloatArray, IntArray, Targets
 
-# A block of rows and its (J, B) temporaries should stay in a core's second-level cache.
-_BLOCK_BYTES = 1 << 19
-_BLOCK_ROWS = (256, 4096)
+# Blocks of rows and their (J, B) temporaries stay in the last-level cache; smaller ones spend their time
+# between calls.
+_BLOCK_BYTES = 1 << 21
+_BLOCK_ROWS = (512, 8192)
 # Below this many products a block is not worth the hand-over to another thread.
 _SERIAL_WORK = 1 << 18
 

@@ -22,7 +22,7 @@ def nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None = 
     Parameters
     ----------
     z : array of shape (J, B)
-        Network outputs; overwritten by the residual.
+        Network outputs; overwritten by the residual where contiguous.
     y : array of shape (B,) of integers, or of shape (K, B)
         Class indices, or a distribution over the classes for each row.
     keep_proba : array of shape (J, B), optional
@@ -31,14 +31,17 @@ def nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None = 
     Returns
     -------
     nll : array of shape (B,), in nats
-    residual : array of shape (J, B), the derivative of `nll` by `z`; it is `z` itself.
+    residual : array of shape (J, B), the derivative of `nll` by `z`; in the memory of `z`.
     """
     if z.shape[0] == 1:
         return _binary_nll_and_residual(z, y, keep_proba)
+    z = np.ascontiguousarray(z)
     z -= z.max(axis=0)
     if y.ndim == 1:
-        rows = np.arange(z.shape[1])
-        fit = z[y, rows]
+        # Flat indices: two-dimensional ones take as long as all the rest.
+        flat = z.reshape(-1)
+        own = y * np.intp(z.shape[1]) + np.arange(z.shape[1])
+        fit = flat.take(own)
     else:
         # y = 0 at a logit of -inf never occurs (logits are finite), so 0 * z is 0.
         fit = np.einsum("kb,kb->b", y, z)
@@ -48,7 +51,7 @@ def nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None = 
     if keep_proba is not None:
         keep_proba[...] = z
     if y.ndim == 1:
-        z[y, rows] -= 1
+        flat[own] -= 1
     else:
         z -= y
     return np.log(total) - fit, z
