@@ -59,10 +59,11 @@ def nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None = 
 
 def _binary_nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None) -> tuple[FloatArray, FloatArray]:
     """J = 1: -log P = log(1 + exp(z)) - y z, by exp(-|z|) alone."""
-    target = y if y.ndim == 1 else y[1]
     score = z[0]
+    target = (y if y.ndim == 1 else y[1]).astype(score.dtype, copy=False)
     small = np.exp(-np.abs(score))
-    nll = np.log1p(small) + np.maximum(score, 0) - target * score
+    # max(z, 0) - y z, without a difference: what is certain and right costs log1p(small), to its last digit.
+    nll = np.log1p(small) + np.where(score >= 0, 1 - target, -target) * score
     proba = np.where(score >= 0, 1, small) / (1 + small)
     if keep_proba is not None:
         keep_proba[0] = proba
