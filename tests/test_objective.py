@@ -1,0 +1,323 @@
+"""The objective and its derivatives against central differences; sums over any blocks and threads."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy import sparse
+from scipy.special import log_softmax
+
+from sklearn_mle._layout import Layout, gauge_basis
+from sklearn_mle._network import Network
+from sklearn_mle._objective import NegativeLogLikelihood
+from sklearn_mle._precondition import null_coordinates
+from sklearn_mle._problem import RoundProblem
+from sklearn_mle._samples import Samples
+
+N, P = 61, 3
+# What the products of a pass round to, relative to the largest entry.
+TOLERANCE = {"d": 1e-12, "f": 3e-5}
+
+
+def samples(K, *, soft=False, weighted=False, kind=np.asarray, dtype="d", n_threads=1, seed=0, n_rows=N):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, P)) * [1.0, 3.0, 0.2] + [0.0, 1.0, 0.0]
+    X[rng.random(X.shape) < 0.2] = 0.0
+    y = rng.integers(K, size=n_rows).astype(np.int32)
+    if soft:
+        y = np.ascontiguousarray(rng.dirichlet(np.ones(K), size=n_rows).T)
+    w = rng.uniform(0.2, 3.0, size=n_rows) if weighted else None
+    return Samples(kind(X.astype(dtype)), y, w, n_classes=K, n_threads=n_threads)
+
+
+def likelihood(K, *, C=np.inf, fit_intercept=True, **how):
+    network = Network(Layout((P, 1 if K == 2 else K), fit_intercept))
+    return NegativeLogLikelihood(network, samples(K, **how), C)
+
+
+def random_theta(objective, seed=1):
+    return 0.5 * np.random.default_rng(seed).normal(size=objective.layout.size)
+
+
+def by_definition(objective, theta):
+    """f(theta), written as in the module's docstring."""
+    data = objective.samples
+    X = data.X.toarray() if sparse.issparse(data.X) else data.X
+    ((W, b),) = objective.layout.unpack(theta)
+    z = X.astype(np.float64) @ W.T + (0.0 if b is None else b)
+    logits = np.column_stack([np.zeros(len(z)), z]) if z.shape[1] == 1 else z
+    Y = np.eye(data.n_classes)[data.y] if data.y.ndim == 1 else data.y.T
+    w = np.ones(len(X)) if data.w is None else data.w
+    return -(w @ (Y * log_softmax(logits, axis=1)).sum(axis=1)) + objective.precision * (W**2).sum() / 2
+
+
+def central(function, theta, step=1e-5):
+    """Central differences of a scalar or vector function, one row for each entry of theta."""
+    rows = []
+    for j in range(len(theta)):
+        ahead, behind = theta.copy(), theta.copy()
+        ahead[j] += step
+        behind[j] -= step
+        rows.append((function(ahead) - function(behind)) / (2 * step))
+    return np.array(rows)
+
+
+VARIANTS = {
+    "dense": {},
+    "sparse": {"kind": sparse.csr_array},
+    "matrix": {"kind": sparse.csr_matrix},
+    "fortran": {"kind": np.asfortranarray},
+    "weighted": {"weighted": True},
+    "soft": {"soft": True},
+    "penalised": {"C": 0.3},
+    "no intercept": {"fit_intercept": False},
+    "all at once": {
+        "kind": sparse.csr_array,
+        "weighted": True,
+        "soft": True,
+        "C": 0.3,
+        "fit_intercept": False,
+    },
+}
+
+
+@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
+def how(request):
+    return request.param
+
+
+@pytest.mark.parametrize("K", [2, 3, 5])
+def test_value_gradient_and_hessian_products(K, how):
+    objective = likelihood(K, **how)
+    theta = random_theta(objective)
+    value, grad = objective.value_and_grad(theta)
+    assert isinstance(value, float)
+    assert grad.dtype == np.float64
+    assert_allclose(value, by_definition(objective, theta), rtol=1e-13)
+    slope = central(lambda t: objective.value_and_grad(t)[0], theta)
+    assert_allclose(grad, slope, atol=1e-6 * np.abs(grad).max())
+    hessian = central(lambda t: objective.value_and_grad(t)[1], theta)
+    products = np.array([objective.hessp(theta, e) for e in np.eye(len(theta))])
+    assert_allclose(products, hessian, atol=1e-6 * np.abs(hessian).max())
+    assert_allclose(products, products.T, atol=1e-12 * np.abs(hessian).max())
+
+
+@pytest.mark.parametrize("K", [2, 3, 5])
+def test_float32_rows_are_summed_in_float64(K):
+    for how in ({}, {"weighted": True, "soft": True}, {"kind": sparse.csr_array}):
+        single, double = likelihood(K, dtype="f", **how), likelihood(K, **how)
+        theta = random_theta(single)
+        value, grad = single.value_and_grad(theta)
+        expected, slope = double.value_and_grad(theta)
+        assert grad.dtype == np.float64
+        assert_allclose(value, expected, rtol=TOLERANCE["f"])
+        assert_allclose(grad, slope, atol=TOLERANCE["f"] * np.abs(slope).max())
+        direction = random_theta(single, seed=2)
+        product = double.hessp(theta, direction)
+        assert_allclose(single.hessp(theta, direction), product, atol=TOLERANCE["f"] * np.abs(product).max())
+
+
+@pytest.mark.parametrize("K", [2, 3, 5])
+def test_pair_moments_make_up_the_hessian(K, how):
+    objective = likelihood(K, **{**how, "C": np.inf})
+    theta = random_theta(objective)
+    rng = np.random.default_rng(3)
+    center, transform = rng.normal(size=P), rng.normal(size=(P, 2))
+    moments = objective.pair_moments(theta, center, transform)
+    n_outputs, q = objective.layout.widths[-1], 2 + objective.layout.fit_intercept
+    contrasts = np.ones((1, 1))
+    if n_outputs > 1:
+        first, second = np.triu_indices(n_outputs, 1)
+        contrasts = np.eye(n_outputs)[first] - np.eye(n_outputs)[second]
+    assert moments.shape == (len(contrasts), q, q)
+    hessian = np.einsum("rk,rl,rab->kalb", contrasts, contrasts, moments).reshape(n_outputs * q, -1)
+    # v = (transform' (x - center), 1), so that psi = (V, c) is W = V transform', b = c - W center.
+    push = np.zeros((objective.layout.size, n_outputs * q))
+    for j, psi in enumerate(np.eye(n_outputs * q)):
+        blocks = psi.reshape(n_outputs, q)
+        W = blocks[:, :2] @ transform.T
+        b = blocks[:, 2] - W @ center if objective.layout.fit_intercept else None
+        push[:, j] = objective.layout.pack([(W, b)])
+    if not objective.layout.fit_intercept:
+        # Without an intercept nothing can take up the centre.
+        moments = objective.pair_moments(theta, np.zeros(P), transform)
+        hessian = np.einsum("rk,rl,rab->kalb", contrasts, contrasts, moments).reshape(n_outputs * q, -1)
+    products = np.array([objective.hessp(theta, e) for e in np.eye(len(theta))])
+    expected = push.T @ products @ push
+    assert_allclose(hessian, expected, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("K", [2, 4])
+@pytest.mark.parametrize("C", [np.inf, 0.3])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_the_hessian_in_round_coordinates(K, C, fit_intercept):
+    objective = likelihood(K, C=C, fit_intercept=fit_intercept, weighted=True)
+    coordinates, _ = null_coordinates(objective.layout, objective.samples, C)
+    problem = RoundProblem(objective, coordinates)
+    psi = 3 * np.random.default_rng(4).normal(size=problem.size)
+    hessian = problem.hessian(psi)
+    differences = central(lambda x: problem.value_and_grad(x)[1], psi)
+    assert_allclose(hessian, differences, atol=1e-6 * np.abs(differences).max())
+    products = np.array([problem.hessp(psi, e) for e in np.eye(problem.size)])
+    assert_allclose(products, hessian, atol=1e-12 * np.abs(hessian).max())
+    slope = central(lambda x: problem.value_and_grad(x)[0], psi)
+    assert_allclose(problem.value_and_grad(psi)[1], slope, atol=1e-6 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize("K", [2, 4])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_kronecker_moments_by_definition(K, kind):
+    objective = likelihood(K, weighted=True, kind=kind)
+    theta = random_theta(objective)
+    rng = np.random.default_rng(5)
+    center, transform = rng.normal(size=P), rng.normal(size=(P, 2))
+    X = np.asarray(objective.samples.X.toarray() if kind is sparse.csr_array else objective.samples.X)
+    w = objective.samples.w
+    ((W, b),) = objective.layout.unpack(theta)
+    z = X @ W.T + b
+    proba = np.exp(log_softmax(np.column_stack([np.zeros(len(z)), z]) if K == 2 else z, axis=1))
+    h = 1 - (proba**2).sum(axis=1)
+    inner = sum(w_i * (np.diag(p) - np.outer(p, p)) for w_i, p in zip(w, proba, strict=True))
+    if K == 2:
+        inner = inner[1:, 1:]
+    A, sums, S, mass = objective.kronecker_moments(theta, center, transform)
+    v = (X - center) @ transform
+    assert_allclose(mass, w @ h, rtol=1e-12)
+    assert_allclose(A, inner / mass, rtol=1e-10, atol=1e-13)
+    assert_allclose(sums, (w * h) @ v, rtol=1e-10)
+    assert_allclose(S, (v.T * (w * h)) @ v, rtol=1e-10)
+    scales = np.array([2.0, 0.5, 1.0])
+    A, sums, S, mass = objective.kronecker_moments(theta, center, scales)
+    assert_allclose(A, inner / mass, rtol=1e-10, atol=1e-13)
+    assert_allclose(sums, scales * ((w * h) @ (X - center)), rtol=1e-10)
+    assert_allclose(S, scales**2 * ((w * h) @ (X - center) ** 2), rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@given(rows_a_block=st.integers(1, 80), K=st.sampled_from([2, 3]), soft=st.booleans(), shift=st.booleans())
+def test_any_blocks_and_any_threads_give_the_same(kind, n_threads, rows_a_block, K, soft, shift):
+    how = {"soft": soft, "weighted": True, "kind": kind}
+    whole = likelihood(K, **how)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Samples, "_rows_per_block", lambda self: rows_a_block)
+        patch.setattr("sklearn_mle._samples._SERIAL_WORK", -1)
+        cut = likelihood(K, n_threads=n_threads, **how)
+    if shift and kind is np.asarray:
+        whole.samples.shift = cut.samples.shift = np.array([1.0, -2.0, 0.5])
+    theta, direction = random_theta(whole), random_theta(whole, seed=2)
+    center, transform = np.ones(P), np.eye(P) + 0.1
+
+    def everything(objective):
+        value, grad = objective.value_and_grad(theta)
+        return [
+            value,
+            grad,
+            objective.hessp(theta, direction),
+            objective.pair_moments(theta, center, transform),
+            objective.largest_logit_change(direction),
+            *objective.kronecker_moments(theta, center, transform),
+            *objective.samples.gram(center, transform),
+            *objective.samples.column_sums(center),
+        ]
+
+    for one, other in zip(everything(whole), everything(cut), strict=True):
+        assert_allclose(other, one, rtol=1e-11, atol=1e-11 * np.abs(one).max())
+
+
+def test_threads_change_no_bit():
+    """Blocks are summed in the order of the rows, whoever finishes first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Samples, "_rows_per_block", lambda self: 7)
+        patch.setattr("sklearn_mle._samples._SERIAL_WORK", -1)
+        results = []
+        for n_threads in (1, 2, 4):
+            objective = likelihood(3, n_threads=n_threads)
+            value, grad = objective.value_and_grad(random_theta(objective))
+            results.append((value, *grad))
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("K", [2, 4])
+def test_an_integer_weight_is_a_repetition(K):
+    base = samples(K)
+    w = np.random.default_rng(6).integers(0, 4, size=N)
+    network = Network(Layout((P, 1 if K == 2 else K)))
+    weighted = NegativeLogLikelihood(network, Samples(base.X, base.y, w * 1.0, n_classes=K))
+    repeated = NegativeLogLikelihood(network, Samples(np.repeat(base.X, w, 0), np.repeat(base.y, w), None, n_classes=K))
+    theta, direction = random_theta(weighted), random_theta(weighted, seed=2)
+    for one, other in zip(weighted.value_and_grad(theta), repeated.value_and_grad(theta), strict=True):
+        assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+    assert_allclose(weighted.hessp(theta, direction), repeated.hessp(theta, direction), rtol=1e-11, atol=1e-12)
+
+
+def test_rows_without_weight_do_not_matter_however_far_out():
+    base = samples(3)
+    X = base.X.copy()
+    X[0] = 1e200
+    network = Network(Layout((P, 3)))
+    w = np.ones(N)
+    w[0] = 0.0
+    far = NegativeLogLikelihood(network, Samples(X, base.y, w, n_classes=3))
+    without = NegativeLogLikelihood(network, Samples(base.X[1:], base.y[1:], None, n_classes=3))
+    theta = random_theta(far)
+    for one, other in zip(far.value_and_grad(theta), without.value_and_grad(theta), strict=True):
+        assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_hessian_products_do_not_depend_on_what_was_kept(kept):
+    """Probabilities are kept between a gradient and its products; another theta must not be served with them."""
+    objective = likelihood(3)
+    objective._keep = kept
+    theta, other, direction = (random_theta(objective, seed) for seed in (1, 2, 3))
+    fresh = likelihood(3).hessp(other, direction)
+    objective.value_and_grad(theta)
+    assert_allclose(objective.hessp(other, direction), fresh, rtol=1e-13)
+    objective.value_and_grad(other)
+    assert_allclose(objective.hessp(other, direction), fresh, rtol=1e-13)
+    theta = other
+    theta += 0.1
+    assert_allclose(objective.hessp(theta, direction), likelihood(3).hessp(theta, direction), rtol=1e-13)
+
+
+def test_the_penalty_is_on_weights():
+    objective = likelihood(3, C=0.25)
+    ((W, _),) = objective.layout.unpack(theta := random_theta(objective))
+    assert_allclose(objective.penalty(theta), 2 * (W**2).sum())
+    assert likelihood(3).penalty(theta) == 0.0
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_a_pass_counts_one(K):
+    objective = likelihood(K)
+    theta = random_theta(objective)
+    before = objective.n_passes
+    objective.value_and_grad(theta)
+    objective.hessp(theta, theta)
+    assert objective.n_passes == before + 2
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_the_largest_change_of_logits(K):
+    objective = likelihood(K, weighted=True)
+    direction = random_theta(objective)
+    ((W, b),) = objective.layout.unpack(direction)
+    z = objective.samples.X @ W.T + b
+    apart = np.abs(z[:, 0]) if K == 2 else np.ptp(z, axis=1)
+    assert_allclose(objective.largest_logit_change(direction), apart.max())
+
+
+def test_the_gauge_costs_nothing():
+    """One vector added to the weights of all classes changes neither value nor gradient."""
+    objective = likelihood(4)
+    theta = random_theta(objective)
+    ((W, b),) = objective.layout.unpack(theta)
+    moved = objective.layout.pack([(W + [1.0, -2.0, 0.5], b + 3.0)])
+    for one, other in zip(objective.value_and_grad(theta), objective.value_and_grad(moved), strict=True):
+        assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+    ((G, g),) = objective.layout.unpack(objective.value_and_grad(theta)[1])
+    basis = gauge_basis(4)
+    assert_allclose(basis @ (basis.T @ G), G, atol=1e-12)
+    assert_allclose(g.sum(), 0, atol=1e-12)
