@@ -54,7 +54,8 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         ``||W||^2 / (2 C)``. ``np.inf`` is maximum likelihood; the meaning is that of
         :class:`~sklearn.linear_model.LogisticRegression`.
     l1_ratio : float, default=0.0
-        Elastic-net mix; only 0.0 so far.
+        Elastic-net mix as in :class:`~sklearn.linear_model.LogisticRegression`: the penalty is
+        ``((1 - l1_ratio) / 2 ||W||^2 + l1_ratio ||W||_1) / C``. Coefficients that it leaves out are exactly 0.
     prior : {"gaussian", "jeffreys"}, default="gaussian"
         Only "gaussian" so far.
     fit_intercept : bool, default=True
@@ -232,7 +233,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         self._check_parameters()
-        solver = find_solver(self.solver, bounded=self.bounds is not None)
+        solver = find_solver(self.solver, bounded=self.bounds is not None, l1=self.l1_ratio > 0 and np.isfinite(self.C))
         previous = self._previous_fit() if self.warm_start else None
         X, classes, targets = self._check_data(X, y)
         weights = check_weights(sample_weight, X)
@@ -248,6 +249,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             len(classes),
             float(self.C),
             bool(self.fit_intercept),
+            float(self.l1_ratio),
             None if self.bounds is None else _check_bounds(self.bounds, shape),
             None if previous is None else previous[1:],
         )
@@ -298,9 +300,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     def _separation_message(self, estimate: Estimate) -> str:
         remedy = "A finite C (a Gaussian prior on the weights) has an estimate that exists."
         if estimate.finding is None:
-            names = _listed([str(self.classes_[k]) for k in estimate.absent])
+            absent = _listed([str(self.classes_[k]) for k in estimate.absent])
             return (
-                f"Classes without any weight are separated from the others: {names}. Their probability goes to 0 and "
+                f"Classes without any weight are separated from the others: {absent}. Their probability goes to 0 and "
                 f"their intercept to -inf; the fit stops within tol of the supremum. {remedy} Or drop them from y."
             )
         finding = estimate.finding
@@ -331,8 +333,6 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"C must be a positive number, np.inf for maximum likelihood; got {self.C!r}.")
         if not _is_real(self.l1_ratio) or not 0 <= self.l1_ratio <= 1:
             raise ValueError(f"l1_ratio must be a number from 0 to 1; got {self.l1_ratio!r}.")
-        if self.l1_ratio != 0:
-            raise NotImplementedError("l1_ratio: only 0.0, the Gaussian prior, is implemented so far.")
         if self.prior not in ("gaussian", "jeffreys"):
             raise ValueError(f"prior must be 'gaussian' or 'jeffreys'; got {self.prior!r}.")
         if self.prior == "jeffreys":

@@ -15,7 +15,7 @@ from ._layout import Layout
 from ._minimize import Controls, Solution, Solver, polish, solve
 from ._network import Network
 from ._objective import NegativeLogLikelihood
-from ._precondition import box_coordinates, moved_box, null_coordinates
+from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates
 from ._problem import RoundProblem
 from ._samples import Block, Samples
 from ._separation import SeparationFinding, SeparationKind, diagnose_separation
@@ -39,6 +39,7 @@ class LinearModel:
     w : weights (n,) or None
     n_classes : K
     C, fit_intercept : prior variance of the weights; whether there are intercepts
+    l1_ratio : share of ||W||_1 in the penalty
     bounds : arrays (J, p) below and above W, or None
     start : (W, b) to start from, or None
     """
@@ -49,6 +50,7 @@ class LinearModel:
     n_classes: int
     C: float
     fit_intercept: bool
+    l1_ratio: float = 0.0
     bounds: tuple[FloatArray, FloatArray] | None = None
     start: tuple[FloatArray, FloatArray] | None = None
 
@@ -110,28 +112,37 @@ def _estimate(
         present = np.flatnonzero(weights > 0)
         samples = samples.with_classes(present)
     layout = Layout((model.X.shape[1], n_outputs), model.fit_intercept)
-    box = None
-    if model.bounds is None:
-        coordinates, class_metric = null_coordinates(layout, samples, model.C)
+    # The part of the penalty that is smooth: (1 - l1_ratio) ||W||^2 / (2 C).
+    variance = model.C / (1 - model.l1_ratio) if model.l1_ratio < 1 else np.inf
+    box, l1 = None, None
+    if model.bounds is None and not (model.l1_ratio and np.isfinite(model.C)):
+        coordinates, class_metric = null_coordinates(layout, samples, variance)
     else:
-        bounds = model.bounds if not absent else (model.bounds[0][present], model.bounds[1][present])
-        coordinates, box = box_coordinates(layout, samples, model.C, bounds)
+        everywhere = np.full((model.n_classes if n_outputs > 1 else 1, model.X.shape[1]), np.inf)
+        bounds = (-everywhere, everywhere) if model.bounds is None else model.bounds
+        if absent:
+            bounds = (bounds[0][present], bounds[1][present])
+        coordinates, box = box_coordinates(layout, samples, variance, bounds)
         class_metric = np.eye(n_outputs)
-    objective = NegativeLogLikelihood(Network(layout), samples, model.C)
+        l1 = _l1_weights(coordinates, model)
+    objective = NegativeLogLikelihood(Network(layout), samples, variance)
     objective.n_passes += samples.n_passes
     problem = RoundProblem(objective, coordinates)
+    start = np.zeros(problem.size) if box is None else np.clip(np.zeros(problem.size), *box)
     if model.start is not None:
         theta = _theta(model.start, samples, layout, absent, coordinates.basis)
-        problem.coordinates = coordinates.moved_to(theta)
-        if box is not None:
-            box = moved_box(coordinates, box, theta)
+        if box is None:
+            problem.coordinates = coordinates.moved_to(theta)
+        else:
+            # Bounds and l1 penalty are those of psi, whose zero is W = 0.
+            start = np.clip(box_point(coordinates, theta), *box)
     schedule = CurvatureSchedule(problem, class_metric, warm=model.start is not None)
     history = History(None if say is None else lambda i, f: say(f"iteration {i}: {f:.10g} nats"))
     resolution = float(np.finfo(samples.dtype).eps)
-    controls = Controls(tol, max_iter, resolution, dict(options or {}), box, history)
+    controls = Controls(tol, max_iter, resolution, dict(options or {}), box, l1, history)
     if say is not None:
         say(f"{problem.size} free parameters, solver: {schedule.name if solver is None else solver}")
-    solution = solve(problem, schedule, solver, controls)
+    solution = solve(problem, schedule, solver, controls, start)
     finding = None
     if np.isinf(model.C) and box is None:
         solution, finding = _examine(problem, schedule, controls, solution)
@@ -140,6 +151,8 @@ def _estimate(
         theta = problem.coordinates.minimum_norm(theta)
     ((W, b),) = layout.unpack(theta)
     nll = solution.value - objective.penalty(theta)
+    if l1 is not None:
+        nll -= float(l1 @ np.abs(solution.psi))
     b = np.zeros(n_outputs) if b is None else b.copy()
     if samples.shift is not None:
         b -= W @ samples.shift.astype(np.float64)
@@ -166,6 +179,15 @@ def _estimate(
         finding,
         absent,
     )
+
+
+def _l1_weights(coordinates: Coordinates, model: LinearModel) -> FloatArray | None:
+    """Weights (d,) of |psi| that make l1_ratio ||W||_1 / C; None where that is nothing."""
+    if not model.l1_ratio or np.isinf(model.C):
+        return None
+    weights = np.zeros(coordinates.shape)
+    weights[:, : coordinates.rank] = model.l1_ratio / model.C * coordinates.transform
+    return weights.ravel()
 
 
 def _theta(

@@ -8,8 +8,8 @@ decrement, with the curvature at the point reached, is what certifies the estima
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize
@@ -19,7 +19,7 @@ from ._curvature import Curvature, DenseCurvature
 from ._history import History, Tracked, scipy_callback, scipy_callback_x
 from ._newton import minimize_newton
 from ._problem import RoundProblem
-from ._projected import minimize_projected_newton
+from ._proximal import SplitProblem, minimize_proximal_newton, model_steps
 from ._typing import FloatArray
 
 # Up to here estimates are polished to rounding; `tol` alone counts beyond.
@@ -81,9 +81,11 @@ _ALIASES = {"lbfgs": "l-bfgs-b"}
 Solver = Method | Callable[..., OptimizeResult] | None
 
 
-def find_solver(solver: Any, bounded: bool) -> Solver:
+def find_solver(solver: Any, bounded: bool, l1: bool = False) -> Solver:
     """The `Method` of a name, the callable itself, or None for "auto"."""
     if callable(solver):
+        if l1:
+            raise ValueError("A callable solver needs a smooth objective: l1_ratio must be 0. Use solver='auto'.")
         return solver
     known = ", ".join(repr(method.name) for method in METHODS.values())
     if not isinstance(solver, str):
@@ -97,6 +99,11 @@ def find_solver(solver: Any, bounded: bool) -> Solver:
     if bounded and not method.bounds:
         able = ", ".join(repr(method.name) for method in METHODS.values() if method.bounds)
         raise ValueError(f"solver={solver!r} cannot take bounds. Those that can: 'auto', {able}.")
+    if l1 and not (method.bounds and method.takes != "value"):
+        able = ", ".join(repr(m.name) for m in METHODS.values() if m.bounds and m.takes != "value")
+        raise ValueError(
+            f"solver={solver!r} cannot fit l1_ratio > 0, which it would see as bounds. Use 'auto', {able}."
+        )
     return method
 
 
@@ -109,6 +116,7 @@ class Controls:
     resolution: float
     options: dict[str, Any] = field(default_factory=dict)
     bounds: tuple[FloatArray, FloatArray] | None = None
+    l1: FloatArray | None = None
     history: History = field(default_factory=History)
 
     @property
@@ -141,18 +149,23 @@ class Solution:
     result: OptimizeResult
 
 
-def solve(problem: RoundProblem, schedule: CurvatureSchedule, solver: Solver, controls: Controls) -> Solution:
-    """Minimise from psi = 0."""
-    start = np.zeros(problem.size)
-    if controls.bounds is not None:
-        start = np.clip(start, *controls.bounds)
+class Problem(Protocol):
+    """What a method of SciPy may ask for."""
+
+    def value_and_grad(self, x: FloatArray, /) -> tuple[float, FloatArray]: ...
+    def hessp(self, x: FloatArray, direction: FloatArray, /) -> FloatArray: ...
+    def hessian(self, x: FloatArray, /) -> FloatArray: ...
+
+
+def solve(
+    problem: RoundProblem, schedule: CurvatureSchedule, solver: Solver, controls: Controls, start: FloatArray
+) -> Solution:
+    """Minimise from `start`, which is within the bounds."""
     if solver is None:
-        if controls.bounds is None or problem.size <= POLISHED_SIZE:
-            at = None
-            if schedule.sample_rows and controls.bounds is None:
-                start, at = _run_sampled(problem, schedule, controls, start)
-            return polish(problem, schedule, controls, start, at=at)
-        solver = METHODS["l-bfgs-b"]
+        at = None
+        if schedule.sample_rows and controls.bounds is None:
+            start, at = _run_sampled(problem, schedule, controls, start)
+        return polish(problem, schedule, controls, start, at=at)
     if not isinstance(solver, Method):
         return _run_callable(problem, schedule, solver, controls, start)
     if controls.bounds is not None:
@@ -194,8 +207,8 @@ def polish(
         # With a prior there is a minimum, however slow the way.
         options |= {"curvature_at": schedule, "watch": watch and not problem.objective.precision}
     else:
-        method = minimize_projected_newton
-        options["hessian"] = problem.hessian
+        method = minimize_proximal_newton
+        options |= {"model_step": model_steps(problem), "l1": controls.l1}
         bounds = Bounds(*controls.bounds)
     result = minimize(
         tracked.value_and_grad,
@@ -238,16 +251,7 @@ def _run_certified(
 
 def _with_result(solution: Solution, result: OptimizeResult) -> Solution:
     """The named method's own result beside the certified point."""
-    return Solution(
-        solution.psi,
-        solution.value,
-        solution.grad,
-        solution.decrement,
-        solution.step,
-        solution.crawling,
-        solution.converged,
-        result,
-    )
+    return replace(solution, result=result)
 
 
 def _run_sampled(
@@ -269,8 +273,8 @@ def _run_sampled(
     limit = min(controls.left, _MAX_SAMPLED_ITERATIONS)
     # As far as differences of f can be told from rounding: a pass here does more than a product in a Newton step.
     enough = min(controls.tol, max(1e-9, 1e3 * controls.resolution * abs(value)))
-    found, *at = _quasi_newton(problem, metric, near, 1.0, enough, limit, controls.history)
-    return found, tuple(at)
+    found, value, grad = _quasi_newton(problem, metric, near, 1.0, enough, limit, controls.history)
+    return found, (value, grad)
 
 
 def _quasi_newton(
@@ -318,14 +322,20 @@ def _quasi_newton(
 def _run_bounded(
     problem: RoundProblem, schedule: CurvatureSchedule, method: Method, controls: Controls, start: FloatArray
 ) -> Solution:
-    solution = _run_method(problem, None, method, controls, start)
+    if controls.l1 is not None and controls.bounds is not None:
+        split = SplitProblem(problem, controls.l1, controls.bounds)
+        part = replace(controls, bounds=split.box, l1=None)
+        solution = _run_method(split, None, method, part, split.split(start))
+        solution = replace(solution, psi=split.join(solution.psi))
+    else:
+        solution = _run_method(problem, None, method, controls, start)
     if method.takes == "value" or problem.size > POLISHED_SIZE:
         return solution
     return _with_result(polish(problem, schedule, controls, solution.psi), solution.result)
 
 
 def _run_method(
-    problem: RoundProblem, metric: Curvature | None, method: Method, controls: Controls, start: FloatArray
+    problem: Problem, metric: Curvature | None, method: Method, controls: Controls, start: FloatArray
 ) -> Solution:
     """One call of `minimize` with a method of SciPy's, in the coordinates of the metric."""
     # Half the squared gradient in phi estimates the nats that are left.
@@ -392,7 +402,7 @@ def _run_callable(
 class _View:
     """A problem in phi = L' psi; in psi itself where there is no metric."""
 
-    def __init__(self, problem: RoundProblem, metric: Curvature | None) -> None:
+    def __init__(self, problem: Problem, metric: Curvature | None) -> None:
         self.problem = problem
         self.metric = metric
         self.tracked = Tracked(self._value_and_grad)

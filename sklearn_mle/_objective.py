@@ -161,6 +161,21 @@ class NegativeLogLikelihood:
         out[:, upper[1], upper[0]] = total
         return out
 
+    def diagonal_moments(self, theta: FloatArray, center: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Sums over rows of w p_k (1 - p_k), (J,), and of the same times (x_j - center_j)^2, (J, p)."""
+        kept = self._is_kept(theta)
+
+        def block_terms(block: Block) -> tuple[FloatArray, FloatArray]:
+            proba = self._block_proba(theta, block, kept).astype(np.float64, copy=False)
+            h = proba * (1 - proba)
+            if block.w is not None:
+                h *= block.w
+            return h.sum(axis=1), block.weighted_squares(h, center)[1]
+
+        shares, squares = self.samples.sum(block_terms)
+        self.n_passes += 0.5
+        return shares, squares
+
     def kronecker_moments(
         self, theta: FloatArray, center: FloatArray, transform: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray, float]:

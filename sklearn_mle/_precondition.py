@@ -240,14 +240,14 @@ def box_coordinates(
     return coordinates, (box[0], box[1])
 
 
-def moved_box(
-    coordinates: Coordinates, box: tuple[FloatArray, FloatArray], theta: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """The box of `box_coordinates` once psi = 0 is theta and no longer W = 0."""
-    ((W, _),) = coordinates.layout.unpack(theta)
-    offset = np.zeros(coordinates.shape)
-    offset[:, : coordinates.rank] = W / coordinates.transform
-    return box[0] - offset.ravel(), box[1] - offset.ravel()
+def box_point(coordinates: Coordinates, theta: FloatArray) -> FloatArray:
+    """Psi at theta, in the coordinates of `box_coordinates`."""
+    ((W, b),) = coordinates.layout.unpack(theta - coordinates.origin)
+    psi = np.empty(coordinates.shape)
+    psi[:, : coordinates.rank] = W / coordinates.transform
+    if b is not None:
+        psi[:, -1] = (b + W @ coordinates.center) / coordinates.constant
+    return psi.ravel()
 
 
 def _shifted_center(samples: Samples, columns: "_Columns") -> FloatArray:

@@ -70,6 +70,16 @@ class RoundProblem:
         outer = contrasts[:, :, None] * contrasts[:, None, :]
         return np.ascontiguousarray(outer.reshape(len(contrasts), n_logits * n_logits).T)
 
+    def hessian_diagonal(self, psi: FloatArray) -> FloatArray:
+        """Diagonal of the Hessian by psi, (d,), where T is diagonal and Q the identity (`box_coordinates`)."""
+        coordinates = self.coordinates
+        shares, squares = self.objective.diagonal_moments(coordinates.push(psi), coordinates.center)
+        diagonal = np.empty(coordinates.shape)
+        diagonal[:, : coordinates.rank] = squares * coordinates.transform**2
+        if self.objective.layout.fit_intercept:
+            diagonal[:, -1] = shares * coordinates.constant**2
+        return (diagonal + coordinates.penalty_metric(self.objective.precision)).ravel()
+
     def kronecker(self, psi: FloatArray) -> KroneckerCurvature:
         """A Kronecker model of the Hessian at psi."""
         coordinates = self.coordinates

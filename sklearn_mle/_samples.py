@@ -74,11 +74,12 @@ class Block:
         return out
 
     def weighted_squares(self, h: FloatArray, center: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Sums over rows, with weights h (B,), of x - center and of its squares, each (p,)."""
+        """Sums over rows, with weights h (B,) or (J, B), of x - center and of its squares, (p,) or (J, p)."""
         if sparse.issparse(self.X):
-            sums = self.X.T @ h
-            squares = self.X.multiply(self.X).T @ h
-            return sums - h.sum() * center, squares - 2 * center * sums + h.sum() * center**2
+            sums = (self.X.T @ h.T).T
+            squares = (self.X.multiply(self.X).T @ h.T).T
+            mass = h.sum(axis=-1, keepdims=h.ndim == 2)
+            return sums - mass * center, squares - 2 * center * sums + mass * center**2
         centred = self.X - center
         return h @ centred, h @ np.square(centred)
 
