@@ -31,6 +31,8 @@ _ROUNDINGS = 32.0
 # Of a column of variance one, the part that Gram's matrix (of squared condition) still shows in digits enough.
 _SAFE_PIVOT = 1e-8
 _MAX_REFINEMENTS = 6
+# Squares taken this many deviations off the mean keep ten digits of the variance.
+_FAR = 1e3
 # Second moments of a sample of this many rows a column whiten well enough, where there are many more.
 _MOMENT_ROWS = 30
 _LEAST_MOMENT_ROWS = 4096
@@ -260,24 +262,30 @@ def _shifted_center(samples: Samples, columns: "_Columns") -> FloatArray:
 
 
 class _Columns:
-    """Means, scales and (where asked) second moments of the columns about their means; one pass."""
+    """Means, scales and (where asked) second moments of the columns about their means; one pass, seldom two."""
 
     def __init__(self, samples: Samples, center: bool, with_moments: bool) -> None:
         pilot = samples.pilot_mean() if center else np.zeros(samples.n_features)
+        self._take(samples, pilot, center, with_moments)
+        if center and np.any(np.abs(self.mean - pilot) > _FAR * self.scale):
+            # The pilot was too far off: squares about it have lost the variance to rounding.
+            self._take(samples, self.mean, center, with_moments)
+        # The entries of a column are known to their rounding.
+        self.rounding = np.finfo(samples.dtype).eps * np.hypot(self.mean, self.scale)
+        if center:
+            self.scale[self.scale <= _ROUNDINGS * self.rounding] = 0.0
+
+    def _take(self, samples: Samples, pilot: FloatArray, center: bool, with_moments: bool) -> None:
+        """Mean, scale and moments from sums about the pilot."""
+        gram = None
         if with_moments:
             sums, gram = samples.gram(pilot, np.ones(samples.n_features))
             squares = np.diag(gram).copy()
         else:
             sums, squares = samples.column_sums(pilot)
-            gram = None
         offset = sums / samples.total_weight if center else np.zeros(samples.n_features)
         self.mean = pilot + offset
-        variance = np.maximum(squares / samples.total_weight - offset**2, 0.0)
-        self.scale = np.sqrt(variance)
-        # The entries of a column are known to their rounding.
-        self.rounding = np.finfo(samples.dtype).eps * np.hypot(self.mean, self.scale)
-        if center:
-            self.scale[self.scale <= _ROUNDINGS * self.rounding] = 0.0
+        self.scale = np.sqrt(np.maximum(squares / samples.total_weight - offset**2, 0.0))
         self._moments = None if gram is None else gram / samples.total_weight - np.outer(offset, offset)
 
     @property
