@@ -13,6 +13,7 @@ the subgradient condition holds for all coordinates.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,23 @@ class Region:
         return ((u == 0) & (self.l1 > 0)) | (u <= self.lower) | (u >= self.upper)
 
 
-StepSolver = Callable[[FloatArray, FloatArray, Region], tuple[FloatArray, float]]
+@dataclass(frozen=True)
+class Proposal:
+    """Where the model wants to go, and what it expects there.
+
+    Attributes
+    ----------
+    step : the whole step
+    gain : nats that the model gains by it
+    path : the point at a share t of the step, and the first-order change of the objective up to there
+    """
+
+    step: FloatArray
+    gain: float
+    path: Callable[[float], tuple[FloatArray, float]]
+
+
+StepSolver = Callable[[FloatArray, FloatArray, Region], Proposal]
 
 
 def minimize_proximal_newton(
@@ -87,7 +104,7 @@ def minimize_proximal_newton(
     fun, x0, args, jac, bounds, callback
         As `scipy.optimize.minimize` hands them to a custom method; `fun` and `jac` are of the smooth part.
     model_step : callable
-        Called with (x, g, region): the step to the minimum of the model at x, and what the model gains.
+        Called with (x, g, region): a `Proposal` from the model at x.
     target, tol, resolution, maxiter
         As in `minimize_newton`; the decrement is the gain of the model.
     l1 : array of shape (d,), optional
@@ -105,20 +122,19 @@ def minimize_proximal_newton(
     nit = 0
     message, success = "maximum number of iterations reached", False
     while True:
-        step, decrement = model_step(x, g, region)
+        proposal = model_step(x, g, region)
+        decrement = proposal.gain
         if decrement <= target:
             message, success = "the decrement is at the target", True
             break
         if nit >= maxiter:
             break
         noise = 8 * resolution * abs(f)
-        slope = float(g @ step) + region.penalty(x + step) - region.penalty(x)
         t, moved = 1.0, None
         for _ in range(_MAX_BACKTRACKS):
-            # At t = 1 what the model puts at zero or at a bound is there exactly.
-            trial = np.clip(x + t * step, lower, upper)
+            trial, change = proposal.path(t)
             f_trial = fun(trial, *args) + region.penalty(trial)
-            if f_trial <= f + _ARMIJO * t * slope + noise * (-slope * t < 100 * noise):
+            if f_trial <= f + _ARMIJO * change + noise * (-change < 100 * noise):
                 moved = trial
                 break
             t *= 0.5
@@ -139,7 +155,7 @@ def minimize_proximal_newton(
         status=0 if success else 1,
         message=message,
         decrement=decrement,
-        step=step,
+        step=proposal.step,
         crawling=False,
     )
 
@@ -148,17 +164,24 @@ def model_steps(problem: RoundProblem) -> StepSolver:
     """Steps to the minimum of the quadratic model of a problem: exact, or in one orthant where it is large."""
     if problem.size <= _MAX_DENSE_SIZE:
 
-        def exact(x: FloatArray, g: FloatArray, region: Region) -> tuple[FloatArray, float]:
+        def exact(x: FloatArray, g: FloatArray, region: Region) -> Proposal:
             hessian = problem.hessian(x)
             hessian[np.diag_indices_from(hessian)] += _DAMPING
-            return _minimise_model(hessian, x, g, region)
+            end, gain = _minimise_model(hessian, x, g, region)
+            change = float(g @ (end - x)) + region.penalty(end) - region.penalty(x)
+
+            def path(t: float) -> tuple[FloatArray, float]:
+                # At t = 1 what the model puts at zero or at a bound is there exactly.
+                return end if t == 1.0 else x + t * (end - x), t * change
+
+            return Proposal(end - x, gain, path)
 
         return exact
     return lambda x, g, region: _orthant_step(problem, x, g, region)
 
 
 def _minimise_model(hessian: FloatArray, x: FloatArray, g: FloatArray, region: Region) -> tuple[FloatArray, float]:
-    """Minimise g's + s'Hs / 2 + penalty(x + s) over s with x + s in the box; return s and the gain."""
+    """Minimise g's + s'Hs / 2 + penalty(x + s) over s with x + s in the box; return x + s and the gain."""
 
     def gain(u: FloatArray) -> float:
         s = u - x
@@ -177,7 +200,7 @@ def _minimise_model(hessian: FloatArray, x: FloatArray, g: FloatArray, region: R
         value = gain(u)
         if value > best_gain:
             best, best_gain = u, value
-    return best - x, best_gain
+    return best, best_gain
 
 
 def _active_set(
@@ -218,7 +241,7 @@ def _accelerated_gradient(
     return u
 
 
-def _orthant_step(problem: RoundProblem, x: FloatArray, g: FloatArray, region: Region) -> tuple[FloatArray, float]:
+def _orthant_step(problem: RoundProblem, x: FloatArray, g: FloatArray, region: Region) -> Proposal:
     """A Newton step by conjugate gradients in the orthant that steepest descent enters, cut off at its faces.
 
     Andrew & Gao (2007, ICML) for the orthant; Bertsekas (1982, SIAM J. Control Optim. 20(2)) for what is held.
@@ -249,7 +272,12 @@ def _orthant_step(problem: RoundProblem, x: FloatArray, g: FloatArray, region: R
         z = r / diagonal
         rz, before = float(r @ z), rz
         p = -z + (rz / before) * p
-    return np.clip(x + step, low, high) - x, -0.5 * float(descent @ step)
+
+    def path(t: float) -> tuple[FloatArray, float]:
+        trial = np.clip(x + t * step, low, high)
+        return trial, float(descent @ (trial - x))
+
+    return Proposal(step, -0.5 * float(descent @ step), path)
 
 
 class SplitProblem:

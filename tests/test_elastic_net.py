@@ -1,0 +1,108 @@
+"""The elastic net: saga as an outside oracle, the subgradient certificate, exact zeros, warm starts."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_mle import SoftmaxMLEClassifier, _proximal
+
+
+def subgradient_residual(model, X, y, C, l1_ratio):
+    """How far zero is from the subdifferential of the objective by each coefficient and intercept."""
+    proba = model.predict_proba(X)
+    residual = proba - (y[:, None] == model.classes_)
+    if len(model.coef_) == 1:
+        residual = residual[:, 1:]
+    gradient = residual.T @ X + (1 - l1_ratio) / C * model.coef_
+    weight = l1_ratio / C
+    at_zero = np.maximum(np.abs(gradient) - weight, 0)
+    elsewhere = np.abs(gradient + weight * np.sign(model.coef_))
+    return np.where(model.coef_ == 0, at_zero, elsewhere), np.abs(residual.sum(axis=0))
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine])
+@pytest.mark.parametrize(("C", "l1_ratio"), [(1.0, 1.0), (0.1, 0.5), (0.05, 1.0)])
+def test_equals_saga(load, C, l1_ratio):
+    X, y = load(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    ours = SoftmaxMLEClassifier(C=C, l1_ratio=l1_ratio).fit(X, y)
+    saga = LogisticRegression(C=C, l1_ratio=l1_ratio, solver="saga", tol=1e-10, max_iter=100_000).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, saga.coef_, atol=1e-4)
+    assert ((ours.coef_ == 0) == (saga.coef_ == 0)).all()
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer, load_digits])
+@pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
+def test_the_subgradient_certifies_raw_columns(load, l1_ratio):
+    X, y = load(return_X_y=True)
+    model = SoftmaxMLEClassifier(C=0.1, l1_ratio=l1_ratio).fit(X, y)
+    weights, intercepts = subgradient_residual(model, X, y, 0.1, l1_ratio)
+    scale = np.abs(X).sum(axis=0)
+    assert (weights <= 1e-8 * scale + 1e-6).all()
+    assert intercepts.max() <= 1e-6
+    assert (model.coef_ == 0).any()
+    assert model.converged_
+
+
+def test_the_likelihood_is_without_the_penalty():
+    X, y = load_wine(return_X_y=True)
+    model = SoftmaxMLEClassifier(C=0.5, l1_ratio=0.7).fit(X, y)
+    assert model.nll_ == pytest.approx(-model.log_likelihood(X, y), rel=1e-10)
+
+
+def test_without_a_prior_the_mix_has_nothing_to_mix():
+    X, y = load_breast_cancer(return_X_y=True)
+    X = X[:, :3]
+    np.testing.assert_array_equal(
+        SoftmaxMLEClassifier(l1_ratio=0.5).fit(X, y).coef_, SoftmaxMLEClassifier().fit(X, y).coef_
+    )
+
+
+@pytest.mark.parametrize("solver", ["L-BFGS-B", "TNC", "SLSQP", "trust-constr"])
+def test_methods_that_take_bounds_see_split_weights(solver):
+    X, y = load_iris(return_X_y=True)
+    auto = SoftmaxMLEClassifier(C=0.1, l1_ratio=0.5).fit(X, y)
+    named = SoftmaxMLEClassifier(C=0.1, l1_ratio=0.5, solver=solver).fit(X, y)
+    np.testing.assert_allclose(named.coef_, auto.coef_, atol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["BFGS", "Nelder-Mead", lambda fun, x0, **kw: None])
+def test_other_methods_refuse(solver):
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match="l1_ratio"):
+        SoftmaxMLEClassifier(C=0.1, l1_ratio=0.5, solver=solver).fit(X, y)
+
+
+def test_bounds_and_penalty_together():
+    X, y = load_wine(return_X_y=True)
+    model = SoftmaxMLEClassifier(C=0.1, l1_ratio=0.5, bounds=(-0.2, 0.2)).fit(X, y)
+    weights, _ = subgradient_residual(model, X, y, 0.1, 0.5)
+    inside = np.abs(model.coef_) < 0.2
+    assert (np.abs(model.coef_) <= 0.2).all()
+    assert not inside.all()
+    assert (weights[inside] <= 1e-8 * np.abs(X).sum(axis=0).max()).all()
+
+
+@pytest.mark.parametrize("as_rows", [np.asarray, sparse.csr_array])
+def test_wide_problems_take_orthant_steps(as_rows, monkeypatch):
+    X, y = load_wine(return_X_y=True)
+    exact = SoftmaxMLEClassifier(C=0.1, l1_ratio=0.5).fit(X, y)
+    monkeypatch.setattr(_proximal, "_MAX_DENSE_SIZE", 0)
+    wide = SoftmaxMLEClassifier(C=0.1, l1_ratio=0.5).fit(as_rows(X), y)
+    np.testing.assert_allclose(wide.coef_, exact.coef_, atol=1e-5)
+    assert ((wide.coef_ == 0) == (exact.coef_ == 0)).all()
+
+
+def test_a_path_of_warm_starts_ends_where_independent_fits_do():
+    X, y = load_wine(return_X_y=True)
+    warm = SoftmaxMLEClassifier(l1_ratio=0.5, warm_start=True)
+    iterations = 0
+    for C in (0.01, 0.02, 0.04, 0.08):
+        warm.set_params(C=C).fit(X, y)
+        iterations += warm.n_iter_
+    cold = SoftmaxMLEClassifier(C=0.08, l1_ratio=0.5).fit(X, y)
+    np.testing.assert_allclose(warm.coef_, cold.coef_, atol=1e-7)
+    assert ((warm.coef_ == 0) == (cold.coef_ == 0)).all()
