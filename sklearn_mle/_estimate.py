@@ -122,7 +122,7 @@ def _estimate(
         bounds = (-everywhere, everywhere) if model.bounds is None else model.bounds
         if absent:
             bounds = (bounds[0][present], bounds[1][present])
-        coordinates, box = box_coordinates(layout, samples, variance, bounds)
+        coordinates, box, bounds = box_coordinates(layout, samples, variance, bounds)
         class_metric = np.eye(n_outputs)
         l1 = _l1_weights(coordinates, model)
     objective = NegativeLogLikelihood(Network(layout), samples, variance)

@@ -207,13 +207,14 @@ def _null_model(shares: FloatArray, basis: FloatArray, fit_intercept: bool) -> t
 
 def box_coordinates(
     layout: Layout, samples: Samples, C: float, bounds: tuple[FloatArray, FloatArray]
-) -> tuple[Coordinates, tuple[FloatArray, FloatArray]]:
+) -> tuple[Coordinates, tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
     """Coordinates for box constraints on W, which admit no more than a scaling of each column.
 
     Returns
     -------
     coordinates : Coordinates with all J outputs and a diagonal T
     box : arrays (J, q), flat: the bounds of psi; intercepts are free
+    bounds : the bounds of W. A column that varies nowhere is held at the least coefficient that its own allow.
     """
     n_outputs = layout.widths[-1]
     basis = np.eye(n_outputs)
@@ -222,8 +223,9 @@ def box_coordinates(
     mass = float(np.mean(shares * (1 - shares))) * samples.total_weight
     columns = _Columns(samples, layout.fit_intercept, with_moments=False)
     curvature = mass * columns.scale**2 + 1 / C
-    # A column that varies nowhere may have any coefficient within its bounds.
     transform = 1 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
+    least = np.clip(0.0, *bounds)
+    bounds = np.where(columns.scale > 0, bounds[0], least), np.where(columns.scale > 0, bounds[1], least)
     box = []
     for bound, free in zip(bounds, (-np.inf, np.inf), strict=True):
         side = np.full((n_outputs, layout.widths[0] + layout.fit_intercept), free)
@@ -239,7 +241,7 @@ def box_coordinates(
         np.zeros((layout.widths[0], 0)),
         mass * columns.scale**2 * transform**2,
     )
-    return coordinates, (box[0], box[1])
+    return coordinates, (box[0], box[1]), bounds
 
 
 def box_point(coordinates: Coordinates, theta: FloatArray) -> FloatArray:

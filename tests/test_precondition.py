@@ -231,7 +231,7 @@ def test_box_coordinates_keep_the_box(K):
     J = layout.widths[-1]
     rng = np.random.default_rng(4)
     lower, upper = -rng.uniform(size=(J, P)) / UNITS, np.where(rng.random((J, P)) < 0.5, np.inf, 1 / UNITS)
-    coordinates, box = box_coordinates(layout, samples, np.inf, (lower, upper))
+    coordinates, box, _ = box_coordinates(layout, samples, np.inf, (lower, upper))
     for side, bound in zip(box, (lower, upper), strict=True):
         finite = side.copy()
         finite[~np.isfinite(side)] = 0.0
@@ -240,3 +240,13 @@ def test_box_coordinates_keep_the_box(K):
         assert np.isinf(side.reshape(J, -1)[:, -1]).all()
     theta = layout.pack([(rng.normal(size=(J, P)) / UNITS, rng.normal(size=J))])
     assert_allclose(coordinates.push(box_point(coordinates, theta)), theta, rtol=1e-12, atol=1e-12)
+
+
+def test_a_constant_column_has_the_least_coefficient_in_its_box():
+    samples = problem(3, change=lambda X: np.c_[X, np.full(N, 3.7)])[0].objective.samples
+    lower = np.array([[-1.0], [0.2], [-np.inf]]) * np.ones(P + 1)
+    upper = np.array([[np.inf], [0.5], [-0.3]]) * np.ones(P + 1)
+    _, box, bounds = box_coordinates(Layout((P + 1, 3)), samples, np.inf, (lower, upper))
+    for side, bound in zip(box, bounds, strict=True):
+        assert_array_equal(side.reshape(3, -1)[:, P], [0.0, 0.2, -0.3])
+        assert_array_equal(bound[:, P], [0.0, 0.2, -0.3])
