@@ -1,0 +1,235 @@
+"""Truncated Newton as a custom method: quadratics, logistic sums, rounding, a minimum at infinity."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import OptimizeResult, minimize
+from scipy.special import expit
+
+from sklearn_mle._curvature import DenseCurvature
+from sklearn_mle._newton import minimize_newton
+
+TARGET = 1e-12
+
+
+class Problem:
+    """A smooth convex function with its derivatives; counts what is asked for."""
+
+    def __init__(self, value, grad, hessian):
+        self.value, self.grad, self.hessian = value, grad, hessian
+        self.n_products = self.n_hessians = 0
+
+    def hessp(self, x, v):
+        self.n_products += 1
+        return self.hessian(x) @ v
+
+    def exact(self, x, g, decrement):
+        self.n_hessians += 1
+        return DenseCurvature(self.hessian(x)), True
+
+    def preconditioned(self, matrix):
+        model = DenseCurvature(matrix)
+        return lambda x, g, decrement: (model, False)
+
+    def run(self, x0, curvature_at=None, **options):
+        options = {"target": TARGET, "tol": 1e-3, "curvature_at": curvature_at or self.exact, **options}
+        callback = options.pop("callback", None)
+        return minimize(
+            self.value, x0, jac=self.grad, hessp=self.hessp, method=minimize_newton, callback=callback, options=options
+        )
+
+
+def quadratic(seed=0, size=6, condition=1e4):
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.normal(size=(size, size)))[0]
+    H = (Q * np.geomspace(1, condition, size)) @ Q.T
+    b = rng.normal(size=size)
+    return Problem(lambda x: 0.5 * x @ H @ x - b @ x, lambda x: H @ x - b, lambda x: H), np.linalg.solve(H, b)
+
+
+def logistic(seed=0, n=80, p=5, C=np.inf, separated=False):
+    """The NLL of a logistic model; with C, its penalty."""
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(n, p))
+    y = (A[:, 0] > 0).astype(float) if separated else (rng.random(n) < expit(A[:, 0])).astype(float)
+
+    def value(x):
+        z = A @ x
+        return np.logaddexp(0, z).sum() - y @ z + 0.5 / C * x @ x
+
+    def grad(x):
+        return A.T @ (expit(A @ x) - y) + x / C
+
+    def hessian(x):
+        p = expit(A @ x)
+        return (A.T * (p * (1 - p))) @ A + np.eye(A.shape[1]) / C
+
+    return Problem(value, grad, hessian)
+
+
+def decrement_at(problem, x):
+    g = problem.grad(x)
+    return 0.5 * g @ np.linalg.solve(problem.hessian(x), g)
+
+
+def test_a_quadratic_takes_one_step():
+    problem, solution = quadratic()
+    result = problem.run(np.zeros(6))
+    assert result.success
+    assert result.nit == 1
+    assert_allclose(result.x, solution, rtol=1e-9)
+    assert result.decrement <= TARGET
+    assert not result.crawling
+
+
+@given(st.integers(0, 10**6), st.integers(1, 8))
+def test_conjugate_gradients_reach_the_same_point(seed, size):
+    problem, solution = quadratic(seed, size, condition=1e3)
+    result = problem.run(np.zeros(size), problem.preconditioned(np.eye(size)))
+    assert result.success
+    assert decrement_at(problem, result.x) <= 4 * TARGET
+    assert_allclose(result.x, solution, atol=1e-5)
+    assert problem.n_hessians == 0
+
+
+@pytest.mark.parametrize("how", ["exact", "identity", "overrated", "underrated"])
+def test_the_decrement_is_honest_whatever_the_model(how):
+    """A model of the curvature that is off by orders must not make the gap look small."""
+    problem = logistic()
+    start = problem.hessian(np.zeros(5))
+    curvature_at = {
+        "exact": None,
+        "identity": problem.preconditioned(np.eye(5)),
+        "overrated": problem.preconditioned(1e6 * start),
+        "underrated": problem.preconditioned(1e-6 * start),
+    }[how]
+    for tol in (1.0, 1e-3):
+        result = problem.run(np.full(5, 2.0), curvature_at, target=tol, tol=tol)
+        assert result.success
+        assert decrement_at(problem, result.x) <= 1.5 * tol
+    result = problem.run(np.zeros(5), curvature_at)
+    assert result.success
+    assert decrement_at(problem, result.x) <= 10 * TARGET
+
+
+def test_a_far_start_backtracks():
+    problem = logistic(C=10.0)
+    expected = problem.run(np.zeros(5)).x
+    for seed in range(5):
+        start = 30 * np.random.default_rng(seed).normal(size=5)
+        result = problem.run(start)
+        assert result.success
+        assert_allclose(result.x, expected, atol=1e-5)
+
+
+def test_values_never_rise():
+    problem = logistic(seed=3)
+    seen = []
+
+    def callback(intermediate_result):
+        assert isinstance(intermediate_result, OptimizeResult)
+        assert_allclose(intermediate_result.fun, problem.value(intermediate_result.x), rtol=1e-14)
+        seen.append(intermediate_result.fun)
+
+    result = problem.run(np.full(5, -3.0), callback=callback)
+    assert len(seen) == result.nit
+    assert (np.diff(seen) <= 1e-12).all()
+    assert seen[-1] == result.fun
+
+
+def test_maxiter_ends_it_and_is_no_success():
+    problem = logistic()
+    result = problem.run(np.full(5, 3.0), maxiter=2)
+    assert result.nit == 2
+    assert not result.success
+    assert result.status == 1
+    assert "iterations" in result.message
+    assert result.decrement > 1e-3
+    # ... unless it is near enough already.
+    assert problem.run(problem.run(np.zeros(5)).x + 1e-4, maxiter=0).success
+
+
+def test_a_callback_may_stop_it():
+    problem = logistic()
+
+    def callback(intermediate_result):
+        raise StopIteration
+
+    result = problem.run(np.full(5, 3.0), callback=callback)
+    assert result.nit == 1
+    assert "callback" in result.message
+
+
+def test_a_start_at_the_minimum_stays_there():
+    problem = logistic()
+    best = problem.run(np.zeros(5)).x
+    result = problem.run(best)
+    assert result.success
+    assert result.nit == 0
+    assert_array_equal(result.x, best)
+
+
+def test_rounding_ends_the_decrease_and_is_success():
+    """f is known to 1e-7 of its value only: the gradient decides, and then nothing does."""
+    problem = logistic(n=500)
+    offset = 1e6
+    rough = Problem(
+        lambda x: np.float64(np.float32(offset + problem.value(x))),
+        lambda x: problem.grad(x).astype(np.float32).astype(float),
+        problem.hessian,
+    )
+    result = rough.run(np.zeros(5), resolution=float(np.finfo(np.float32).eps))
+    assert result.success
+    assert decrement_at(problem, result.x) <= 1e-3
+    assert result.nit <= 20
+
+
+def test_a_minimum_at_infinity_shows_in_the_steps():
+    problem = logistic(separated=True)
+    result = problem.run(np.zeros(5), tol=1e-3)
+    assert result.success
+    assert result.crawling
+    assert problem.value(result.x) < 1e-3
+    # The last step still goes on along the way out.
+    assert np.abs(result.step[0]) > 0.1
+    watched_not = problem.run(np.zeros(5), tol=1e-3, watch=False)
+    assert not watched_not.crawling
+    assert watched_not.success
+    assert problem.value(watched_not.x) < 10 * TARGET
+
+
+def test_a_finite_minimum_does_not_crawl():
+    for seed in range(10):
+        assert not logistic(seed).run(np.zeros(5)).crawling
+
+
+def test_args_are_handed_on():
+    def value(x, a):
+        return 0.5 * (x - a) @ (x - a)
+
+    result = minimize(
+        value,
+        np.zeros(2),
+        args=(np.array([1.0, 2.0]),),
+        jac=lambda x, a: x - a,
+        hessp=lambda x, v, *a: v,
+        method=minimize_newton,
+        options={
+            "target": TARGET,
+            "tol": 1e-3,
+            "curvature_at": lambda x, g, decrement: (DenseCurvature(np.eye(2)), True),
+        },
+    )
+    assert_allclose(result.x, [1.0, 2.0])
+
+
+def test_a_singular_hessian_takes_a_ridge():
+    """Two copies of one coordinate: the sum is determined, and nothing runs away."""
+    H = np.array([[1.0, 1.0], [1.0, 1.0]])
+    problem = Problem(lambda x: 0.5 * x @ H @ x - x.sum(), lambda x: H @ x - 1.0, lambda x: H)
+    result = problem.run(np.zeros(2))
+    assert result.success
+    assert_allclose(result.x.sum(), 1.0, atol=1e-6)
+    assert np.abs(result.x).max() < 10
