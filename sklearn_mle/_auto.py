@@ -18,8 +18,9 @@ At the model without features the Kronecker model is exact and costs nothing: it
 """
 
 import numpy as np
+from scipy import linalg
 
-from ._curvature import Curvature, DenseCurvature, KroneckerCurvature
+from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from ._problem import RoundProblem
 from ._typing import FloatArray
 
@@ -108,7 +109,7 @@ class CurvatureSchedule:
         if self.exact:
             return DenseCurvature(self.problem.hessian(psi)), True
         if spent > max(self.refresh_passes, _LEAST_REFRESH):
-            self._model = self.problem.kronecker(psi)
+            self._model = self.problem.cheap_curvature(psi)
             self._counted = self.problem.objective.n_passes
         return self._model, False
 
@@ -125,13 +126,14 @@ def _rows_of_sample(problem: RoundProblem) -> int:
     return rows if enough and rows <= _SAMPLE_SHARE * samples.n_rows else 0
 
 
-def null_curvature(problem: RoundProblem, class_metric: FloatArray) -> KroneckerCurvature:
+def null_curvature(problem: RoundProblem, class_metric: FloatArray) -> Curvature:
     """The Hessian at the model without features: A / a (x) T' (a N S) T + I (x) T'T / C."""
     coordinates = problem.coordinates
     S = coordinates.feature_metric
+    P = coordinates.penalty_metric(problem.objective.precision)
+    if S.ndim == 1:
+        S = np.append(S, 1.0) if problem.objective.layout.fit_intercept else S
+        return DiagonalCurvature((np.outer(np.diag(class_metric), S) + P).ravel())
     if problem.objective.layout.fit_intercept:
-        if S.ndim == 1:
-            S = np.append(S, 1.0)
-        else:
-            S = np.block([[S, np.zeros((len(S), 1))], [np.zeros((1, len(S))), np.ones((1, 1))]])
-    return KroneckerCurvature(class_metric, S, coordinates.penalty_metric(problem.objective.precision))
+        S = linalg.block_diag(S, 1.0)
+    return KroneckerCurvature(class_metric, S, P)

@@ -5,7 +5,7 @@ phi = L' psi, in which the Hessian is near the identity and SciPy's own methods 
 
     DenseCurvature      the Hessian itself, or that of a sample of the rows: d^2 numbers
     KroneckerCurvature  A (x) S + I (x) P, one factor for each eigenvalue of A: M q^2 numbers
-    DiagonalCurvature   for wide or sparse X
+    DiagonalCurvature   for wide or sparse X: d numbers
 """
 
 from typing import Protocol
@@ -69,6 +69,36 @@ class DenseCurvature:
         return self.factor.T @ psi
 
 
+class DiagonalCurvature:
+    """A diagonal matrix.
+
+    Parameters
+    ----------
+    diagonal : array of shape (d,), not negative
+        A zero is a coordinate without curvature, and without gradient either.
+    """
+
+    def __init__(self, diagonal: FloatArray) -> None:
+        self.diagonal = np.where(diagonal > 0, diagonal, 1.0)
+        self.root = np.sqrt(self.diagonal)
+
+    def solve(self, g: FloatArray) -> FloatArray:
+        """H^-1 g."""
+        return g / self.diagonal
+
+    def whiten(self, g: FloatArray) -> FloatArray:
+        """L^-1 g."""
+        return g / self.root
+
+    def unwhiten(self, phi: FloatArray) -> FloatArray:
+        """L^-T phi."""
+        return phi / self.root
+
+    def whiten_point(self, psi: FloatArray) -> FloatArray:
+        """L' psi."""
+        return psi * self.root
+
+
 class KroneckerCurvature:
     """A (x) S + I (x) P for psi of shape (M, q).
 
@@ -77,20 +107,14 @@ class KroneckerCurvature:
     Parameters
     ----------
     A : array of shape (M, M), positive definite
-    S, P : arrays of shape (q, q), or (q,) for diagonals
+    S, P : arrays of shape (q, q)
     """
 
     def __init__(self, A: FloatArray, S: FloatArray, P: FloatArray) -> None:
         values, self.rotation = linalg.eigh(A)
         values = np.maximum(values, values[-1] * 1e-12)
         self.shape = (len(values), S.shape[0])
-        self.diagonal = S.ndim == 1
-        if self.diagonal:
-            full = np.outer(values, S) + P
-            # A column that varies nowhere has no curvature, and no gradient either.
-            self.roots = np.sqrt(np.where(full > 0, full, 1.0))
-        else:
-            self.factors = [cholesky(a * S + P) for a in values]
+        self.factors = [cholesky(a * S + P) for a in values]
 
     def _rotated(self, g: FloatArray) -> FloatArray:
         return self.rotation.T @ g.reshape(self.shape)
@@ -98,15 +122,11 @@ class KroneckerCurvature:
     def whiten(self, g: FloatArray) -> FloatArray:
         """L^-1 g."""
         rows = self._rotated(g)
-        if self.diagonal:
-            return (rows / self.roots).ravel()
         return np.concatenate([lapack.dtrtrs(L, r, lower=1)[0] for L, r in zip(self.factors, rows, strict=True)])
 
     def unwhiten(self, phi: FloatArray) -> FloatArray:
         """L^-T phi."""
         rows = phi.reshape(self.shape)
-        if self.diagonal:
-            return (self.rotation @ (rows / self.roots)).ravel()
         solved = [lapack.dtrtrs(L, r, lower=1, trans=1)[0] for L, r in zip(self.factors, rows, strict=True)]
         return (self.rotation @ np.stack(solved)).ravel()
 
@@ -117,6 +137,4 @@ class KroneckerCurvature:
     def whiten_point(self, psi: FloatArray) -> FloatArray:
         """L' psi."""
         rows = self._rotated(psi)
-        if self.diagonal:
-            return (rows * self.roots).ravel()
         return np.concatenate([L.T @ r for L, r in zip(self.factors, rows, strict=True)])

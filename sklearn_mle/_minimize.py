@@ -245,7 +245,7 @@ def _run_certified(
         certified = polish(problem, schedule, controls, start, max_iter=0)
         if certified.converged or not controls.left or solution.result.nit == 0:
             return _with_result(certified, solution.result)
-        metric = problem.kronecker(start)
+        metric = problem.cheap_curvature(start)
     return _with_result(polish(problem, schedule, controls, start), solution.result)
 
 

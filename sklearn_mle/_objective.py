@@ -184,32 +184,28 @@ class NegativeLogLikelihood:
         Returns
         -------
         A : array (J, J), sum w (diag p - p p') over sum w h
-        sums : array (r,), sum w h v
-        S : array (r, r), or (r,) for a diagonal transform, sum w h v v', with v = transform' (x - center)
+        sums : array (r,), sum w h v, with v = transform' (x - center)
+        S : array (r, r), sum w h v v'
         mass : sum w h
         """
         kept = self._is_kept(theta)
 
-        def block_terms(block: Block) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        def block_terms(block: Block) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float]:
             proba = self._block_proba(theta, block, kept).astype(np.float64, copy=False)
-            h = 1 - proba[0] ** 2 - (1 - proba[0]) ** 2 if len(proba) == 1 else 1 - np.einsum("kb,kb->b", proba, proba)
+            if len(proba) == 1:
+                h = 2 * proba[0] * (1 - proba[0])
+            else:
+                h = np.maximum(1 - np.einsum("kb,kb->b", proba, proba), 0.0)
             weighted = proba if block.w is None else proba * block.w
-            h = np.maximum(h, 0.0)
             h = h if block.w is None else h * block.w
-            outer = weighted @ proba.T
-            if transform.ndim == 1:
-                sums, squares = block.weighted_squares(h, center)
-                return weighted.sum(axis=1), outer, transform * sums, np.append(transform**2 * squares, h.sum())
             columns = block.features(center, transform)
             moved = columns * h
-            return weighted.sum(axis=1), outer, moved.sum(axis=1), np.append(moved @ columns.T, h.sum())
+            return weighted.sum(axis=1), weighted @ proba.T, moved.sum(axis=1), moved @ columns.T, float(h.sum())
 
-        shares, outer, sums, squares = self.samples.sum(block_terms)
+        shares, outer, sums, squares, mass = self.samples.sum(block_terms)
         rank = transform.shape[-1]
-        cost = 2 * self._n_outputs * self.samples.n_features
-        self.n_passes += 1 / self._n_outputs if transform.ndim == 1 else 0.5 + rank * rank / cost
-        S = squares[:-1] if transform.ndim == 1 else squares[:-1].reshape(rank, rank)
-        return (np.diag(shares) - outer) / squares[-1], sums, S, squares[-1]
+        self.n_passes += 0.5 + rank * rank / (2 * self._n_outputs * self.samples.n_features)
+        return (np.diag(shares) - outer) / mass, sums, squares, mass
 
 
 def _moments_apart(weights: FloatArray, columns: FloatArray) -> FloatArray:

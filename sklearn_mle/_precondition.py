@@ -70,6 +70,11 @@ class Coordinates:
     feature_metric: FloatArray
 
     @property
+    def all_logits(self) -> bool:
+        """Whether Q is the identity, so that psi keeps the gauge of K logits."""
+        return self.basis.shape[0] == self.basis.shape[1]
+
+    @property
     def rank(self) -> int:
         """Whitened columns r."""
         return self.transform.shape[-1]
@@ -88,10 +93,25 @@ class Coordinates:
         """The linear part of psi -> theta."""
         blocks = psi.reshape(self.shape)
         V = blocks[:, : self.rank]
-        W = self.basis @ (V * self.transform if self.transform.ndim == 1 else V @ self.transform.T)
+        W = V * self.transform if self.transform.ndim == 1 else V @ self.transform.T
+        W = self._logits(W)
         if not self.layout.fit_intercept:
             return self.layout.pack([(W, None)])
-        return self.layout.pack([(W, self.basis @ blocks[:, -1] * self.constant - W @ self.center)])
+        return self.layout.pack([(W, self._logits(blocks[:, -1]) * self.constant - W @ self.center)])
+
+    def _logits(self, free: FloatArray) -> FloatArray:
+        """Q times rows (M, ...)."""
+        return free if self.all_logits else self.basis @ free
+
+    def _free(self, logits: FloatArray) -> FloatArray:
+        """Q' times rows (J, ...)."""
+        return logits if self.all_logits else self.basis.T @ logits
+
+    def without_gauge(self, logits: FloatArray) -> FloatArray:
+        """Rows (J, ...) less what moves all logits of a sample alike."""
+        if len(logits) == 1:
+            return logits
+        return logits - logits.mean(axis=0)
 
     def push(self, psi: FloatArray) -> FloatArray:
         """Theta at psi."""
@@ -100,10 +120,10 @@ class Coordinates:
     def pull(self, grad: FloatArray) -> FloatArray:
         """Gradient by psi from the gradient by theta: the transpose of `push_direction`."""
         ((G, g),) = self.layout.unpack(grad)
-        G = self.basis.T @ G
+        G = self._free(G)
         out = np.empty(self.shape)
         if g is not None:
-            g = self.basis.T @ g
+            g = self._free(g)
             out[:, -1] = g * self.constant
             G = G - np.outer(g, self.center)
         out[:, : self.rank] = G * self.transform if self.transform.ndim == 1 else G @ self.transform
@@ -127,13 +147,11 @@ class Coordinates:
     def minimum_norm(self, theta: FloatArray) -> FloatArray:
         """Theta of the same probabilities with the least ||W||: no component in `null`, sums over classes zero."""
         ((W, b),) = self.layout.unpack(theta)
-        spurious = (W @ self.null) @ self.null.T
+        spurious = (W @ self.null) @ self.null.T if self.null.shape[1] else np.zeros(1)
         if b is not None:
             # Along a null direction X is constant: its mean times the component goes to the intercept.
-            b = b + spurious @ self.center
-            b = self.basis @ (self.basis.T @ b)
-        W = self.basis @ (self.basis.T @ (W - spurious))
-        return self.layout.pack([(W, b)])
+            b = self.without_gauge(b + spurious @ self.center if self.null.shape[1] else b)
+        return self.layout.pack([(self.without_gauge(W - spurious), b)])
 
 
 def null_coordinates(network_layout: Layout, samples: Samples, C: float) -> tuple[Coordinates, FloatArray]:
@@ -159,8 +177,12 @@ def null_coordinates(network_layout: Layout, samples: Samples, C: float) -> tupl
     wide = samples.n_features > (_MAX_SPARSE_FEATURES if samples.is_sparse else _MAX_DENSE_FEATURES)
     columns, rows = _columns(samples, fit_intercept, wide)
     mass = a * samples.total_weight
+    class_metric = A / a
     if wide:
         transform, feature_metric, null = _diagonal_transform(columns, mass, C)
+        # Without second moments the model of the curvature is a diagonal: one for each logit.
+        basis = np.eye(basis.shape[0])
+        class_metric = np.diag(shares * (1 - shares)) / a if len(basis) > 1 else class_metric
     elif np.isinf(C):
         transform, null = _whitening(columns, rows, fit_intercept)
         if null.shape[1] and rows is not samples:
@@ -177,7 +199,7 @@ def null_coordinates(network_layout: Layout, samples: Samples, C: float) -> tupl
     coordinates = Coordinates(
         network_layout, basis, transform, center, 1.0 / np.sqrt(mass), network_layout.pack(layers), null, feature_metric
     )
-    return coordinates, A / a
+    return coordinates, class_metric
 
 
 def _columns(samples: Samples, fit_intercept: bool, wide: bool) -> tuple["_Columns", Samples]:

@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ._curvature import KroneckerCurvature
+from ._curvature import Curvature, DiagonalCurvature, KroneckerCurvature
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._typing import FloatArray
@@ -80,18 +80,17 @@ class RoundProblem:
             diagonal[:, -1] = shares * coordinates.constant**2
         return (diagonal + coordinates.penalty_metric(self.objective.precision)).ravel()
 
-    def kronecker(self, psi: FloatArray) -> KroneckerCurvature:
-        """A Kronecker model of the Hessian at psi."""
+    def cheap_curvature(self, psi: FloatArray) -> Curvature:
+        """A model of the Hessian at psi for a pass or a few: Kronecker's, or the diagonal where T is diagonal."""
         coordinates = self.coordinates
+        if coordinates.transform.ndim == 1:
+            return DiagonalCurvature(self.hessian_diagonal(psi))
         A, sums, S, mass = self.objective.kronecker_moments(
             coordinates.push(psi), coordinates.center, coordinates.transform
         )
         if self.objective.layout.fit_intercept:
             c = coordinates.constant
-            if S.ndim == 1:
-                S = np.append(S, c * c * mass)
-            else:
-                S = np.block([[S, c * sums[:, None]], [c * sums, c * c * mass]])
+            S = np.block([[S, c * sums[:, None]], [c * sums, c * c * mass]])
         A = coordinates.basis.T @ A @ coordinates.basis
         return KroneckerCurvature(A, S, coordinates.penalty_metric(self.objective.precision))
 

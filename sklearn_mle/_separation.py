@@ -33,6 +33,7 @@ in the relative interior of the cone, and the rows still tied are tied along eve
 import enum
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
@@ -54,12 +55,22 @@ _CANDIDATE_SLACK = 1e-2
 _MAGNIFIED = 2.0**10
 # Sum of margins, in the box, below which nothing is left to separate.
 _NOTHING = 1e-12
+# Values of the program, relative to its coefficients, from which on a proof of zero is tried.
+_SMALL = 1e-4
+# Size of the second program about the first one's solution: that is off by less, and 1e-13 of it is below rounding.
+_REFINEMENT = 2.0**-17
+# A coefficient of unit norm this small on a space is zero there: bases are orthonormal to rounding.
+_LEVEL = 1e-9
+# Seconds spent on the names of features, at least.
+_NAMING_SECONDS = 1.0
 # Entries of a block of rows: some megabytes.
 _BLOCK = 2**18
 # Sparse matrices of at most this many entries, zeros included, are handled as dense ones (and centred).
 _MAX_DENSE = 2**24
+# Entries of the rows that join a program at a time.
+_MAX_BATCH = 5_000_000
 # More unknowns than this are beyond a simplex method within any time limit that one would set here.
-_MAX_UNKNOWNS = 20_000
+_MAX_UNKNOWNS = 5_000
 
 
 class SeparationKind(enum.Enum):
@@ -86,9 +97,10 @@ class SeparationFinding:
         class is ruled out in some rows, but the others still share them), the classes ruled out.
     features : tuple of int
         Columns of X that `direction` uses. None of them can be left out without losing separated rows,
-        unless time ran out, which `reason` then says. Empty if the intercepts alone separate.
+        unless `reason` says otherwise. Empty if the intercepts alone separate.
     reason : str
-        What was not looked at and why; empty if nothing.
+        What was left open and why: existence (UNDECIDED), whether separation is not complete after all
+        (QUASI_COMPLETE), or whether all features named are needed. Empty if nothing was.
     """
 
     kind: SeparationKind
@@ -205,6 +217,14 @@ class _Rows:
             total += (self.design(rows).T @ pull[rows]).T
         return total[1:].ravel()
 
+    def coefficient(self, k: int, j: int) -> FloatArray:
+        """Coefficient j of class k, in units of X, as a function of V flat; the sign and zeros are what counts."""
+        function = np.zeros((self.n_classes, self.q))
+        function[k, j] = 1.0
+        if self.intercept and j == self.q - 1:
+            function[k, :-1] = -self.center / self.scale * self.usable[:-1]
+        return function[1:].ravel()
+
     def unflatten(self, v: FloatArray) -> FloatArray:
         """V from its classes 1 ... K - 1, flat."""
         return np.vstack([np.zeros(self.q), v.reshape(-1, self.q)])
@@ -228,207 +248,248 @@ class _Rows:
         return V
 
 
+def _lowest(values: FloatArray, count: int) -> IntArray:
+    """Indices of the `count` lowest values, in any order."""
+    return np.arange(len(values)) if count >= len(values) else np.argpartition(values, count)[:count]
+
+
 class _Cone:
     """The cone of directions of recession, by linear programs on few rows at a time.
 
     Parameters
     ----------
     rows : _Rows
+    margins : margins of a first guess, or None; the pairs that it finds hardest are in the first program
     deadline : seconds of `time.monotonic` after which `_UndecidedError` is raised
     """
 
-    def __init__(self, rows: _Rows, deadline: float) -> None:
+    def __init__(self, rows: _Rows, margins: FloatArray | None, deadline: float) -> None:
         self.rows, self.deadline = rows, deadline
         self.unknowns = (rows.n_classes - 1) * rows.q
-        self.pairs = np.empty(0, dtype=np.intp)
+        self.usable = np.tile(rows.usable, rows.n_classes - 1)
+        # Twice as many as a vertex can be tight in, as far as memory lasts.
+        self.batch = max(1, min(2 * self.unknowns, _MAX_BATCH // rows.q))
+        pool = np.flatnonzero(rows.outside)
+        even = np.linspace(0, max(len(pool) - 1, 0), min(len(pool), 2 * self.batch)).astype(np.intp)
+        self.pairs = pool[np.unique(even)]
+        if margins is not None:
+            self.pairs = np.union1d(self.pairs, pool[_lowest(margins.ravel()[pool], self.batch)])
         self.ties = np.empty(0, dtype=np.intp)
 
-    def seed(self, margins: FloatArray | None) -> None:
-        """Start from pairs at even distances, and from those that a first guess finds hardest."""
-        pool = np.flatnonzero(self.rows.outside)
-        self.pairs = pool[np.unique(np.linspace(0, len(pool) - 1, min(len(pool), 4 * self.unknowns)).astype(np.intp))]
-        if margins is not None:
-            self._add(pool, margins.ravel()[pool])
-
-    def _add(self, pairs: IntArray, margins: FloatArray) -> None:
-        """Let the lowest margins join, twice as many as a vertex can be tight in."""
-        lowest = np.argsort(margins, kind="stable")[: 2 * self.unknowns]
-        self.pairs = np.union1d(self.pairs, pairs[lowest])
-
-    def find(
-        self, open_: BoolArray, used: BoolArray | None = None, known: FloatArray | None = None
-    ) -> FloatArray | None:
+    def find(self, open_: BoolArray, features: BoolArray | None = None) -> FloatArray | None:
         """A direction of recession with a positive margin in some pair of `open_`; None if there is none.
 
-        `used`, (q,) bool, restricts the unknowns. With `known`, such a direction, one of few features is
-        sought: sum |V| least instead of at most 1 each.
+        `features`, (p,) bool, restricts it to some columns of X, and the intercepts.
         """
         rows = self.rows
-        allowed = np.flatnonzero(np.tile(rows.usable if used is None else rows.usable & used, rows.n_classes - 1))
-        if not len(allowed):
+        allowed = self.usable.copy()
+        if features is not None:
+            allowed &= np.tile(np.append(features, np.ones(int(rows.intercept), dtype=bool)), rows.n_classes - 1)
+        basis = sparse.eye_array(self.unknowns, format="csc")[:, np.flatnonzero(allowed)]
+        V, bound = self.maximise(rows.total_gradient(open_), basis)
+        if V is None:
             return None
-        objective = rows.total_gradient(open_)[allowed]
-        target = None if known is None else max(objective @ (known - known[0])[1:].ravel()[allowed], _NOTHING)
-        while True:
-            A, E = (rows.gradients(pairs)[:, allowed] for pairs in (self.pairs, self.ties))
-            v, exhausted = self._solve(objective, A, E, target)
-            if exhausted:
-                return None
-            for attempt in range(3):
-                V = np.zeros(self.unknowns)
-                V[allowed] = v
-                V = rows.unflatten(V)
-                if attempt == 2:
-                    V = self.clean(V, 10.0 * _LP_TOLERANCE)
-                    if V is None:
-                        raise _UndecidedError("the classes separate up to a part in 1e9, but not up to rounding")
-                margins, rounding = rows.margins(V)
-                wrong = np.where(rows.inside, np.abs(margins), np.where(rows.outside, -margins, 0.0)).ravel()
-                violated = np.flatnonzero(wrong > rounding.ravel())
-                news = np.setdiff1d(violated, np.concatenate([self.pairs, self.ties]))
-                if len(news) or not len(violated):
-                    break
-                if attempt == 0:
-                    v = self._refine(objective, A, E, v)
-            if not len(news):
-                return V if np.any(open_ & (margins > rounding)) else None
-            outside = rows.outside.ravel()[news]
-            self._add(news[outside], -wrong[news[outside]])
-            tied = news[~outside]
-            self.ties = np.union1d(self.ties, tied[np.argsort(-wrong[tied], kind="stable")[: self.unknowns]])
+        margins, rounding = rows.margins(V)
+        if np.any(open_ & (margins > rounding)):
+            return V
+        if bound > rounding[open_].sum():
+            raise _UndecidedError("the linear program could not be certified")
+        return None
 
-    def _refine(self, objective: FloatArray, A: sparse.csr_array, E: sparse.csr_array, v: FloatArray) -> FloatArray:
-        """v with what the solver's tolerance left of violated margins removed: the same program about v, magnified.
+    def maximise(self, objective: FloatArray, basis: Design) -> tuple[FloatArray | None, float]:
+        """The direction of recession in the box, V = basis u, of largest objective, and an upper bound of that.
 
-        v + h w has margins A v + h A w >= 0 where A w >= -A v / h, and h turns 1e-10 into 1e-18.
+        None in place of V where the bound is at rounding.
         """
-        h = 100.0 * _LP_TOLERANCE
-        result = self._linprog(
-            -objective, -A, np.minimum(A @ v / h, 4.0 * abs(A).sum(axis=1)), E, -(E @ v) / h, (-2.0, 2.0)
-        )
-        return v if result is None else v + h * result.x
+        rows = self.rows
+        if not basis.shape[1]:
+            return None, 0.0
+        if self.unknowns > _MAX_UNKNOWNS:
+            raise _UndecidedError(f"{self.unknowns} unknowns are too many for the linear program")
+        goal = basis.T @ objective
+        while True:
+            A, E = (sparse.csr_array(rows.gradients(pairs) @ basis) for pairs in (self.pairs, self.ties))
+            result = self._linprog(-goal, -A, np.zeros(A.shape[0]), E, np.zeros(E.shape[0]), (-1.0, 1.0))
+            assert result is not None  # zero is feasible
+            bound = np.inf
+            if -result.fun <= _SMALL * (1.0 + np.abs(goal).max()):
+                bound = _dual_bound(goal, A, E, -result.ineqlin.marginals, -result.eqlin.marginals)
+                if bound <= _NOTHING:
+                    return None, bound
+            V = rows.unflatten(basis @ result.x)
+            violated, wrong = self._violations(V)
+            if len(violated) and not len(np.setdiff1d(violated, self._known())):
+                V = rows.unflatten(basis @ self._refine(goal, A, E, result.x))
+                violated, wrong = self._violations(V)
+            if not len(violated):
+                return V, bound
+            news = np.setdiff1d(violated, self._known())
+            if not len(news):
+                refined = self.clean(V, _REFINEMENT)
+                if refined is None:
+                    raise _UndecidedError("a direction separates the classes up to a part in 1e10, but not for certain")
+                return refined, bound
+            outside = rows.outside.ravel()[news]
+            for kind, new in (("pairs", news[outside]), ("ties", news[~outside])):
+                worst = new[_lowest(-wrong[new], self.batch)]
+                setattr(self, kind, np.union1d(getattr(self, kind), worst))
 
-    def _solve(
-        self, objective: FloatArray, A: sparse.csr_array, E: sparse.csr_array, target: float | None
-    ) -> tuple[FloatArray, bool]:
-        """Solution of one program, and whether it proves that nothing is left to find."""
-        if target is not None:
-            equal = sparse.vstack([sparse.hstack([E, -E]), np.concatenate([objective, -objective])[np.newaxis]])
-            result = self._linprog(
-                np.ones(2 * len(objective)),
-                sparse.hstack([-A, A]),
-                np.zeros(A.shape[0]),
-                equal,
-                np.append(np.zeros(E.shape[0]), target),
-                (0.0, None),
-            )
-            return result.x[: len(objective)] - result.x[len(objective) :], False
-        result = self._linprog(-objective, -A, np.zeros(A.shape[0]), E, np.zeros(E.shape[0]), (-1.0, 1.0))
-        if objective @ result.x > 1e-4 * (1.0 + np.abs(objective).max(initial=0.0)):
-            return result.x, False
-        return result.x, self._nothing_left(
-            objective, A, E, *(-_MAGNIFIED * part.marginals for part in (result.ineqlin, result.eqlin))
-        )
+    def _known(self) -> IntArray:
+        return np.concatenate([self.pairs, self.ties])
 
-    def _linprog(self, cost, A_ub, b_ub, A_eq, b_eq, bounds):
+    def _violations(self, V: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Flat pairs in which V is not of recession by more than rounding, and by how much, of all pairs."""
+        margins, rounding = self.rows.margins(V)
+        wrong = np.where(self.rows.inside, np.abs(margins), np.where(self.rows.outside, -margins, 0.0)).ravel()
+        return np.flatnonzero(wrong > rounding.ravel()), wrong
+
+    def _refine(self, goal: FloatArray, A: sparse.csr_array, E: sparse.csr_array, u: FloatArray) -> FloatArray:
+        """Solve the same program about u, magnified: what the solver tolerates of violations becomes rounding.
+
+        u + h w has margins A u + h A w, which are >= 0 where A w >= -A u / h.
+        """
+        h = _REFINEMENT
+        room = np.minimum(A @ u / h, 4.0 * abs(A).sum(axis=1))  # more than |w| <= 2 can take up is no constraint
+        result = self._linprog(-goal, -A, room, E, -(E @ u) / h, (-2.0, 2.0))
+        return u if result is None else u + h * result.x
+
+    def _linprog(
+        self,
+        cost: FloatArray,
+        A: sparse.csr_array,
+        b: FloatArray,
+        E: sparse.csr_array,
+        e: FloatArray,
+        bounds: tuple[float, float | None],
+    ) -> Any:
+        """Least cost'x where A x <= b, E x = e; None if there is no such x. Multipliers are those of A and E."""
+        constraints = {
+            "A_ub": _MAGNIFIED * sparse.csr_array(A),
+            "b_ub": _MAGNIFIED * b,
+            "A_eq": _MAGNIFIED * sparse.csr_array(E),
+            "b_eq": _MAGNIFIED * e,
+        }
+        tolerances = dict.fromkeys(("primal_feasibility_tolerance", "dual_feasibility_tolerance"), _LP_TOLERANCE)
+        # Presolve saves time, and now and then loses the solution.
         for presolve in (True, False):
             left = self.deadline - time.monotonic()
             if left <= 0:
                 raise _UndecidedError("the time limit was reached")
-            result = linprog(
-                cost,
-                _MAGNIFIED * A_ub.tocsr(),
-                _MAGNIFIED * b_ub,
-                _MAGNIFIED * A_eq.tocsr(),
-                _MAGNIFIED * b_eq,
-                bounds,
-                method="highs",
-                options={
-                    "time_limit": left,
-                    "presolve": presolve,
-                    "primal_feasibility_tolerance": _LP_TOLERANCE,
-                    "dual_feasibility_tolerance": _LP_TOLERANCE,
-                },
-            )
+            options = {"time_limit": left, "presolve": presolve, **tolerances}
+            result = linprog(cost, **constraints, bounds=bounds, method="highs", options=options)
             if result.status == 0:
+                for part in (result.ineqlin, result.eqlin):
+                    part.marginals = _MAGNIFIED * part.marginals
                 return result
             if result.status == 2 and not presolve:
                 return None
-        raise _UndecidedError(
-            "the time limit was reached" if result.status == 1 else f"linear program: {result.message}"
-        )
+        timed_out = result.status == 1
+        raise _UndecidedError("the time limit was reached" if timed_out else f"linear program: {result.message}")
 
-    @staticmethod
-    def _nothing_left(
-        objective: FloatArray, A: sparse.csr_array, E: sparse.csr_array, mu: FloatArray, nu: FloatArray
-    ) -> bool:
-        """Whether the multipliers, refined by least squares, prove that the program's value is zero."""
-        active = np.flatnonzero(mu > 0)
-        basis = sparse.vstack([A[active], E]).T
-        weights = np.concatenate([mu[active], nu])
-        for _ in range(3):
-            residual = objective + basis @ weights
-            rounding = _EPS * (np.abs(objective).sum() + np.abs(weights) @ abs(basis).sum(axis=0))
-            if np.abs(residual).sum() <= _NOTHING + rounding and np.all(weights[: len(active)] >= 0):
-                return True
-            weights = weights - linalg.lstsq(basis.toarray(), residual)[0]
-        return False
+    def level(self, V: FloatArray, tied: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """V with its margins in the pairs `tied` set to zero, and a basis of the directions V was projected on.
+
+        The rows that matter are few, and found as in `maximise`: those of the largest margins join. For V of no
+        special position the basis spans all directions that are level in `tied`.
+        """
+        rows, used = self.rows, np.flatnonzero(self.usable)
+        chosen, basis = np.empty(0, dtype=np.intp), np.eye(self.unknowns)[:, used]
+        while True:
+            margins, rounding = rows.margins(V)
+            wrong = np.where(tied & (np.abs(margins) > rounding), -np.abs(margins), 0.0).ravel()
+            worst = _lowest(wrong, self.unknowns)
+            worst = np.setdiff1d(worst[wrong[worst] < 0], chosen)
+            if not len(worst):
+                return V, basis
+            chosen = np.union1d(chosen, worst)
+            A = rows.gradients(chosen).toarray()[:, used]
+            A /= np.maximum(np.linalg.norm(A, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+            basis = np.zeros((self.unknowns, 0))
+            null = linalg.null_space(A, rcond=_ROUNDINGS * _EPS * max(A.shape))
+            basis = np.zeros((self.unknowns, null.shape[1]))
+            basis[used] = null
+            V = rows.unflatten(basis @ (basis.T @ V[1:].ravel()))
 
     def clean(self, V: FloatArray, slack: float) -> FloatArray | None:
-        """V moved so that margins within `slack` of zero vanish; None if that makes no direction of recession.
+        """V with margins within `slack` of its largest set to zero; None if that is no direction of recession.
 
-        A limit is approached, not met: what tends to zero is set to zero by projecting V onto the null space
-        of those rows. The rows that matter are few, and found as in `find`: the worst of them join.
+        A limit is approached, not met: this is the direction that V is on its way to.
         """
-        rows = self.rows
-        margins, rounding = rows.margins(V)
-        slack *= np.abs(margins).max(initial=0.0)
-        tied = (rows.outside & (np.abs(margins) <= slack)) | rows.inside
-        chosen = np.empty(0, dtype=np.intp)
-        usable = np.tile(rows.usable, rows.n_classes - 1)
-        for _ in range(self.unknowns):
-            wrong = np.where(tied & (np.abs(margins) > rounding), np.abs(margins), 0.0).ravel()
-            worst = np.argsort(-wrong, kind="stable")[: self.unknowns]
-            worst = worst[wrong[worst] > 0]
-            if not len(worst):
-                good = np.where(rows.outside, margins >= -rounding, True).all()
-                return V if good else None
-            if not len(np.setdiff1d(worst, chosen)):
-                return None
-            chosen = np.union1d(chosen, worst)
-            A = rows.gradients(chosen).toarray() * usable
-            A /= np.linalg.norm(A, axis=1, keepdims=True)
-            null = linalg.null_space(A, rcond=_ROUNDINGS * _EPS * max(A.shape))
-            V = rows.unflatten(null @ (null.T @ V[1:].ravel()))
-            margins, rounding = rows.margins(V)
-        return None
+        margins, _ = self.rows.margins(V)
+        near = np.abs(margins) <= slack * np.abs(margins).max(initial=0.0)
+        V, _ = self.level(V, (self.rows.outside & near) | self.rows.inside)
+        return None if len(self._violations(V)[0]) else V
 
-    def simplest(self, open_: BoolArray, V: FloatArray, named: BoolArray) -> FloatArray:
-        """A direction of the same merit as V, of features named already or of as few as can be."""
-        rows, always = self.rows, np.append(np.zeros(self.rows.q - 1, dtype=bool), True)
-        if not rows.intercept:
-            always = np.zeros(rows.q, dtype=bool)
-        first = self.find(open_, named | always)
-        if first is not None:
-            return first
-        V = self.find(open_, known=V)
-        size = np.abs(V - V[0]).max(axis=0)
-        order = [j for j in np.argsort(-size, kind="stable") if size[j] > 0 and not always[j]]
-        used = np.isin(np.arange(rows.q), order) | always | named
-        count = 1
-        while count < len(order):
-            fewer = np.isin(np.arange(rows.q), order[:count]) | always | named
-            smaller = self.find(open_, fewer)
-            if smaller is not None:
-                V, used, order = smaller, fewer, order[:count]
-                break
-            count *= 2
-        for j in order[::-1]:
-            fewer = used & (np.arange(rows.q) != j)
-            smaller = self.find(open_, fewer)
-            if smaller is not None:
-                V, used = smaller, fewer
-        return V
+    def simplest(self, open_: BoolArray, V: FloatArray, named: BoolArray) -> tuple[FloatArray, BoolArray, str]:
+        """V, or the like by few features: those named already if they do, or else no more than are needed.
+
+        Returns it, its features (p,) bool, and why features that may not be needed were kept ("" if none were).
+        """
+        p = len(named)
+        used = np.abs(V - V[0]).max(axis=0)[:p] > 0
+        try:
+            found = self.find(open_, named)
+            if found is not None:
+                return found, named, ""
+            order = self._by_merit(open_, V)
+            count = 1
+            while count < len(order):
+                features = np.isin(np.arange(p), order[:count]) | named
+                found = self.find(open_, features)
+                if found is not None:
+                    V, used, order = found, features, order[:count]
+                    break
+                count *= 2
+            for j in order[::-1]:
+                features = used & (np.arange(p) != j)
+                found = self.find(open_, features)
+                if found is not None:
+                    V, used = found, features
+        except _UndecidedError as error:
+            return V, used, f"features that are not needed may be among those named: {error}"
+        return V, used, ""
+
+    def _by_merit(self, open_: BoolArray, V: FloatArray) -> IntArray:
+        """The features of V, first those that a direction of as large a sum of margins but least sum |V| needs."""
+        rows, used = self.rows, np.flatnonzero(self.usable)
+        p = rows.q - rows.intercept
+        goal = rows.total_gradient(open_)[used]
+        A, E = (rows.gradients(pairs)[:, used] for pairs in (self.pairs, self.ties))
+        target = goal @ (V - V[0])[1:].ravel()[used]
+        result = self._linprog(
+            np.ones(2 * len(used)),
+            sparse.hstack([-A, A]),
+            np.zeros(A.shape[0]),
+            sparse.vstack([sparse.hstack([E, -E]), np.concatenate([goal, -goal])[np.newaxis] / target]),
+            np.append(np.zeros(E.shape[0]), 1.0),
+            (0.0, None),
+        )
+        size = np.abs(V - V[0]).max(axis=0)[:p]
+        if result is not None:
+            v = np.zeros(self.unknowns)
+            v[used] = result.x[: len(used)] - result.x[len(used) :]
+            shortest = np.abs(rows.unflatten(v)).max(axis=0)[:p]
+            size = np.where(
+                shortest > 0, 1.0 + shortest / shortest.max(initial=_EPS), size / (1.0 + size.max(initial=0))
+            )
+        return np.argsort(-size, kind="stable")[: np.count_nonzero(size)]
+
+
+def _dual_bound(goal: FloatArray, A: sparse.csr_array, E: sparse.csr_array, mu: FloatArray, nu: FloatArray) -> float:
+    """Least |r|_1, r = goal + A' mu + E' nu, that the multipliers prove; the part that is rounding taken off."""
+    active = np.flatnonzero(mu > 0)
+    rows = sparse.vstack([A[active], E]).T
+    weights, best = np.concatenate([mu[active], nu]), np.inf
+    # The multipliers come with the solver's tolerance; least squares takes them to rounding.
+    for _ in range(3):
+        weights[: len(active)] = np.maximum(weights[: len(active)], 0.0)
+        residual = goal + rows @ weights
+        rounding = _EPS * (np.abs(goal).sum() + np.abs(weights) @ abs(rows).sum(axis=0))
+        best = min(best, float(np.abs(residual).sum() - rounding))
+        if best <= _NOTHING or not len(weights):
+            break
+        weights = weights - linalg.lstsq(rows.toarray(), residual)[0]
+    return best
 
 
 def diagnose_separation(
@@ -461,73 +522,141 @@ def diagnose_separation(
     -------
     SeparationFinding
     """
-    rows = _Rows(X, Y, n_classes, sample_weight, fit_intercept)
     start = time.monotonic()
-    cone = _Cone(rows, start + time_limit)
-    try:
-        strict, V = _relative_interior(rows, cone, candidate)
-    except _UndecidedError as error:
-        return SeparationFinding(SeparationKind.UNDECIDED, reason=str(error))
+    rows = _Rows(X, Y, n_classes, sample_weight, fit_intercept)
+    cone, strict, V, undecided = _relative_interior(rows, candidate, start + time_limit)
     if V is None:
-        return SeparationFinding(SeparationKind.OVERLAP)
+        return SeparationFinding(SeparationKind.UNDECIDED if undecided else SeparationKind.OVERLAP, reason=undecided)
     kind = SeparationKind.COMPLETE if np.array_equal(strict, rows.outside) else SeparationKind.QUASI_COMPLETE
-    cone.deadline = time.monotonic() + min(time_limit, max(1.0, time.monotonic() - start))
-    V, reason = _named(rows, cone, strict, V)
-    return _finding(rows, kind, V, reason)
-
-
-def _relative_interior(rows: _Rows, cone: _Cone, candidate: FloatArray | None) -> tuple[BoolArray, FloatArray | None]:
-    """Pairs that some direction of recession separates, and one that separates them all (None if none)."""
-    open_, total, margins, V = rows.outside.copy(), None, None, None
-    if candidate is not None:
-        V = rows.from_original(candidate)
-        margins, rounding = rows.margins(V)
-        if not np.all(np.where(rows.outside, margins >= -rounding, np.abs(margins) <= rounding)):
-            V = cone.clean(V, _CANDIDATE_SLACK)
-    cone.seed(margins)
-    while open_.any():
-        if V is not None:
-            margins, rounding = rows.margins(V)
-            strict = open_ & (margins > rounding)
-            if strict.any():
-                total = V / margins.max() + (0.0 if total is None else total)
-                open_ &= ~strict
-                V = None
-                continue
-        if cone.unknowns > _MAX_UNKNOWNS:
-            raise _UndecidedError(f"{cone.unknowns} unknowns are too many for the linear program")
-        V = cone.find(open_)
-        if V is None:
-            break
-    return rows.outside & ~open_, total
-
-
-def _named(rows: _Rows, cone: _Cone, strict: BoolArray, V: FloatArray) -> tuple[FloatArray, str]:
-    """A direction that separates the same pairs by few features, or V itself and why not."""
-    open_, total, named = strict.copy(), np.zeros_like(V), np.zeros(rows.q, dtype=bool)
-    try:
-        while open_.any():
-            part = cone.simplest(open_, V, named)
-            margins, rounding = rows.margins(part)
-            total = total + part / margins.max()
-            named |= np.abs(part - part[0]).max(axis=0) > 0
-            open_ &= ~(margins > rounding)
-    except _UndecidedError as error:
-        return V, f"the features named may be more than are needed: {error}"
-    return total, ""
-
-
-def _finding(rows: _Rows, kind: SeparationKind, V: FloatArray, reason: str) -> SeparationFinding:
-    """Translate V into units of X and names by index."""
+    # Names are worth as long as the decision took, but not more than the time allowed.
+    cone.deadline = time.monotonic() + min(time_limit, max(_NAMING_SECONDS, time.monotonic() - start))
+    V, features, reason = _named(cone, strict, V)
     margins, rounding = rows.margins(V)
-    strict = rows.outside & (margins > rounding)
-    certain = strict.sum(axis=1) == rows.n_classes - 1
-    classes = rows.reference[certain] if certain.any() else np.flatnonzero(strict.any(axis=0))
-    features = np.flatnonzero(np.abs(V - V[0]).max(axis=0)[: rows.q - rows.intercept] > 0)
+    separated = rows.outside & (margins > rounding)
+    certain = separated.sum(axis=1) == rows.n_classes - 1
+    classes = rows.reference[certain] if certain.any() else np.flatnonzero(separated.any(axis=0))
     return SeparationFinding(
         kind,
         rows.to_original(V / margins.max()),
         tuple(int(k) for k in np.unique(classes)),
-        tuple(int(j) for j in features),
-        reason,
+        tuple(int(j) for j in np.flatnonzero(features)),
+        f"separation may be complete: {undecided}" if undecided else reason,
     )
+
+
+def _relative_interior(
+    rows: _Rows, candidate: FloatArray | None, deadline: float
+) -> tuple[_Cone, BoolArray, FloatArray | None, str]:
+    """The cone, pairs (n, K) that it separates, one direction that separates them all, and why not to rely on it.
+
+    The direction is None if there is none; the reason is "" if the answer is final. What was found before the
+    search had to stop is returned with the reason.
+    """
+    open_, total, V = rows.outside.copy(), None, None
+    guess = None if candidate is None else rows.from_original(candidate)
+    cone = _Cone(rows, None if guess is None else rows.margins(guess)[0], deadline)
+    if guess is not None:
+        V = cone.clean(guess, _CANDIDATE_SLACK) if len(cone._violations(guess)[0]) else guess
+    while open_.any():
+        try:
+            V = cone.find(open_) if V is None else V
+        except _UndecidedError as error:
+            return cone, rows.outside & ~open_, total, str(error)
+        if V is None:
+            break
+        margins, rounding = rows.margins(V)
+        strict = open_ & (margins > rounding)
+        if strict.any():
+            total = V / margins.max() + (0.0 if total is None else total)
+            open_ &= ~strict
+        V = None
+    return cone, rows.outside & ~open_, total, ""
+
+
+def _named(cone: _Cone, strict: BoolArray, V: FloatArray) -> tuple[FloatArray, BoolArray, str]:
+    """A direction that separates the same pairs by few features, those features, and `simplest`'s reason."""
+    rows, open_, total, reasons = cone.rows, strict.copy(), np.zeros_like(V), []
+    named = np.zeros(rows.q - rows.intercept, dtype=bool)
+    while open_.any():
+        part, features, reason = cone.simplest(open_, V, named)
+        margins, rounding = rows.margins(part)
+        total = total + part / margins.max()
+        named |= features
+        reasons.append(reason)
+        open_ &= ~(margins > rounding)
+    return total, named, max(reasons, key=len)
+
+
+def recession_signs(
+    X: Design,
+    Y: FloatArray | IntArray,
+    sample_weight: FloatArray | None = None,
+    *,
+    n_classes: int | None = None,
+    fit_intercept: bool = True,
+    base_class: int = 0,
+    candidate: FloatArray | None = None,
+    time_limit: float = 20.0,
+) -> FloatArray:
+    """What becomes of each coefficient, relative to a base class, as the likelihood tends to its supremum.
+
+    With L the directions that are level in all rows that no direction of recession separates (the span of the
+    cone), sequences of parameters that reach the supremum converge modulo L, and may wander in L as long as they
+    tend to infinity inside of the cone. A coefficient is a linear function on L, and
+
+        zero on L                              its limit is finite, and that of the rows still tied;
+        positive (negative) inside the cone    it tends to +inf (-inf);
+        of both signs on the cone              the likelihood does not say: sequences of each kind reach the
+                                               supremum. Coefficients of collinear columns are of this kind.
+
+    When the classes are completely separated, L is everything: then few coefficients are of the first two kinds.
+
+    Parameters
+    ----------
+    X, Y, sample_weight, n_classes, fit_intercept, candidate, time_limit
+        As for `diagnose_separation`.
+    base_class : int
+        The class whose coefficients are zero.
+
+    Returns
+    -------
+    array of shape (K - 1, p + fit_intercept), the classes without the base class, intercept last
+        0 (finite), +inf, -inf, or nan (undetermined, or not decided in time).
+
+    Raises
+    ------
+    ValueError
+        If the time did not suffice to find the cone.
+    """
+    rows = _Rows(X, Y, n_classes, sample_weight, fit_intercept)
+    cone, strict, V, undecided = _relative_interior(rows, candidate, time.monotonic() + time_limit)
+    if undecided:
+        raise ValueError(f"{SeparationKind.UNDECIDED.value}: {undecided}")
+    V = np.zeros((rows.n_classes, rows.q)) if V is None else V
+    start = np.random.default_rng(0).standard_normal(V.shape) * rows.usable
+    _, basis = cone.level(start - start[0], (rows.outside & ~strict) | rows.inside)
+    signs = np.full((rows.n_classes, rows.q), np.nan)
+    for k in range(rows.n_classes):
+        for j in np.flatnonzero(rows.usable):
+            signs[k, j] = _sign(cone, basis, rows.coefficient(k, j) - rows.coefficient(base_class, j), V)
+    if fit_intercept and np.any(rows.center[~rows.usable[:-1]] != 0):
+        signs[:, -1] = np.nan  # a constant column shares its part
+    return np.delete(signs, base_class, axis=0)
+
+
+def _sign(cone: _Cone, basis: FloatArray, coefficient: FloatArray, V: FloatArray) -> float:
+    """0, +inf, -inf or nan for one coefficient, as a function of V flat; V is inside the cone."""
+    size = np.linalg.norm(coefficient)
+    if np.linalg.norm(basis.T @ coefficient) <= _LEVEL * size:
+        return 0.0
+    value = coefficient @ V[1:].ravel()
+    # Inside the cone a function of one sign cannot vanish.
+    if abs(value) <= _LEVEL * size * np.abs(V).max():
+        return np.nan
+    try:
+        opposite, _ = cone.maximise(-np.sign(value) * coefficient / size, basis)
+    except _UndecidedError:
+        return np.nan
+    if opposite is not None and np.sign(value) * (coefficient @ opposite[1:].ravel()) < -_LEVEL * size:
+        return np.nan
+    return float(np.copysign(np.inf, value))
