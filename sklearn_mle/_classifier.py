@@ -8,6 +8,7 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -277,17 +278,17 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = max(1, len(estimate.history.objective), int(estimate.result.get("nit", 0)))
         self.nll_ = estimate.nll
         self.loss_ = estimate.nll / total
-        self.loss_curve_ = [value / total for value in estimate.history.objective]
+        self.loss_curve_ = [value / total for value in estimate.history.objective or [estimate.objective]]
         self.optimize_result_ = estimate.result
         self.optimize_result_.n_passes = estimate.n_passes
         self.converged_ = estimate.converged
 
     def _warn(self, estimate: Estimate) -> None:
-        """The one place that warns; one warning a fit."""
+        """The one place that warns; one warning for what went wrong."""
         finding = estimate.finding
         if finding is not None or estimate.absent:
             warnings.warn(self._separation_message(estimate), SeparationWarning, stacklevel=4)
-        elif not estimate.converged:
+        if finding is None and not estimate.converged:
             left = estimate.decrement
             gap = "" if not np.isfinite(left) else f" About {left:.2g} nats are left to gain (tol={self.tol:g})."
             warnings.warn(
@@ -298,18 +299,21 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             )
 
     def _separation_message(self, estimate: Estimate) -> str:
-        remedy = "A finite C (a Gaussian prior on the weights) has an estimate that exists."
-        if estimate.finding is None:
+        without = ""
+        if estimate.absent:
             absent = _listed([str(self.classes_[k]) for k in estimate.absent])
-            return (
-                f"Classes without any weight are separated from the others: {absent}. Their probability goes to 0 and "
-                f"their intercept to -inf; the fit stops within tol of the supremum. {remedy} Or drop them from y."
+            without = (
+                f"Classes without any weight are separated from the others: {absent}. Their probability goes to 0, "
+                "whatever C, as their intercept goes to -inf. Drop them from y, or give them weight. "
             )
         finding = estimate.finding
+        if finding is None:
+            return without.rstrip()
+        remedy = "A finite C (a Gaussian prior on the weights) has an estimate that exists."
         if finding.kind is SeparationKind.UNDECIDED:
             return (
-                "Classes seem to be separated: coefficients still grow where the likelihood does not, but whether the "
-                f"maximum-likelihood estimate exists was not decided ({finding.reason}). {remedy}"
+                f"{without}Classes seem to be separated: coefficients still grow where the likelihood does not, but "
+                f"whether the maximum-likelihood estimate exists was not decided ({finding.reason}). {remedy}"
             )
         present = [k for k in range(len(self.classes_)) if k not in estimate.absent]
         involved = _listed([str(self.classes_[present[k]]) for k in finding.classes])
@@ -318,8 +322,8 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         by = f"features {_listed(features)}" if features else "the intercept"
         how = "completely" if finding.kind is SeparationKind.COMPLETE else "quasi-completely"
         return (
-            f"Classes are {how} separated: {involved}, by {by}. The maximum-likelihood estimate does not exist: "
-            "coefficients grow without bound. The fit is finite, its log-likelihood within tol of the supremum. "
+            f"{without}Classes are {how} separated: {involved}, by {by}. The maximum-likelihood estimate does not "
+            "exist: coefficients grow without bound. The fit is finite, its log-likelihood within tol of the supremum. "
             f"{remedy}"
         )
 
@@ -329,7 +333,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             raise NotImplementedError("hidden_layer_sizes: only the linear model, (), is implemented so far.")
         if self.activation not in _ACTIVATIONS:
             raise ValueError(f"activation must be one of {_ACTIVATIONS}; got {self.activation!r}.")
-        if not _is_real(self.C) or not self.C > 0:
+        if not _is_real(self.C) or not self.C > 0 or 1 / float(self.C) == np.inf:
             raise ValueError(f"C must be a positive number, np.inf for maximum likelihood; got {self.C!r}.")
         if not _is_real(self.l1_ratio) or not 0 <= self.l1_ratio <= 1:
             raise ValueError(f"l1_ratio must be a number from 0 to 1; got {self.l1_ratio!r}.")
@@ -347,6 +351,13 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"solver_options must be None or a dict; got {self.solver_options!r}.")
         if self.solver_options and isinstance(self.solver, str) and self.solver.lower() == "auto":
             raise ValueError("solver_options belong to a named solver or a callable; solver='auto' takes none.")
+        for name in ("fit_intercept", "warm_start"):
+            # 0 and 1 are the integers that equal a bool.
+            if not isinstance(getattr(self, name), bool | np.bool_ | Integral) or getattr(self, name) not in (0, 1):
+                raise ValueError(f"{name} must be True or False; got {getattr(self, name)!r}.")
+        if not isinstance(self.verbose, bool | np.bool_ | Integral) or self.verbose < 0:
+            raise ValueError(f"verbose must be an integer, at least 0; got {self.verbose!r}.")
+        check_random_state(self.random_state)
         if not _is_integer(self.n_iter_no_change) or self.n_iter_no_change < 1:
             raise ValueError(f"n_iter_no_change must be an integer, at least 1; got {self.n_iter_no_change!r}.")
         # n_iter_no_change is not among them: scikit-learn's own checks set it on every classifier that has it,

@@ -63,6 +63,7 @@ class Estimate:
     ----------
     W, b : arrays (J, p) and (J,); J = 1 for two classes, else K
     nll : sum of w times the NLL there, without the penalty
+    objective : with it
     finding : the diagnosis, where there was a sign that the estimate does not exist
     absent : indices of classes without weight
     """
@@ -70,6 +71,7 @@ class Estimate:
     W: FloatArray
     b: FloatArray
     nll: float
+    objective: float
     converged: bool
     decrement: float
     history: History
@@ -171,6 +173,7 @@ def _estimate(
         np.array(W),
         b,
         float(nll),
+        solution.value,
         solution.converged,
         solution.decrement,
         history,

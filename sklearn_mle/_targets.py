@@ -32,7 +32,7 @@ def encode_labels(y: Any) -> tuple[np.ndarray, IntArray]:
 
 def distributions(y: Any) -> tuple[np.ndarray | None, FloatArray]:
     """Column names (or None) and rows (n, K) of a matrix of probabilities, columns sorted by name."""
-    names = getattr(y, "columns", None)
+    names = _column_names(y)
     rows = check_array(y, dtype=[np.float64, np.float32], input_name="y")
     if (rows < 0).any():
         raise ValueError("y holds negative probabilities; a matrix y has a distribution over the classes in each row.")
@@ -46,12 +46,23 @@ def distributions(y: Any) -> tuple[np.ndarray | None, FloatArray]:
     rows = rows.astype(np.float64) / sums[:, None]
     if names is None:
         return None, rows
-    names = np.asarray(list(names))
     order = np.argsort(names)
-    names = names[order]
+    return names[order], rows[:, order]
+
+
+def _column_names(y: Any) -> np.ndarray | None:
+    """The column names of a data frame, which name the classes; None where y has none."""
+    columns = getattr(y, "columns", None)
+    if columns is None:
+        return None
+    listed = list(columns)
+    if len({isinstance(name, str) for name in listed}) > 1 or any(isinstance(name, tuple) for name in listed):
+        raise ValueError(f"The columns of y name the classes: all by strings or all by numbers; got {listed}.")
+    names = np.asarray(listed)
+    check_classification_targets(names)
     if len(np.unique(names)) < len(names):
         raise ValueError(f"The columns of y name a class twice: {names.tolist()}.")
-    return names, rows[:, order]
+    return names
 
 
 def aligned_distributions(y: Any, classes: np.ndarray) -> FloatArray:
@@ -67,7 +78,11 @@ def aligned_distributions(y: Any, classes: np.ndarray) -> FloatArray:
 def label_indices(y: Any, classes: np.ndarray) -> IntArray:
     """Index (n,) of each label among sorted `classes`."""
     y = column_or_1d(y)
-    index = np.searchsorted(classes, y)
+    try:
+        index = np.searchsorted(classes, y)
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in y})
+        raise ValueError(f"y holds labels of type {', '.join(kinds)}; the classes are {classes.tolist()}.") from None
     index = np.minimum(index, len(classes) - 1)
     unseen = np.unique(y[classes[index] != y])
     if len(unseen):
@@ -80,7 +95,7 @@ def check_weights(sample_weight: Any, X: Any) -> FloatArray | None:
     if sample_weight is None:
         return None
     n_rows = X.shape[0]
-    if isinstance(sample_weight, Real):
+    if isinstance(sample_weight, Real) or getattr(sample_weight, "shape", None) == ():
         sample_weight = np.full(n_rows, sample_weight, dtype=float)
     w = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if w.ndim != 1:
