@@ -25,9 +25,15 @@ _MAX_BACKTRACKS = 30
 # Eisenstat & Walker, choice 2: gamma (|g| / |g before|)^2, at most the first.
 _LOOSEST_FORCING = 0.3
 _FORCING_GAMMA = 0.9
+# A thousandth of the gap a step is fast enough; more digits of a step are spent on curvature that moves.
+_TIGHTEST_FORCING = 0.03
 _MAX_PRODUCTS = 250
+# The least eigenvalue may be this much below what the last two solves have seen of it.
+_CAUTION = 0.3
 # Conjugate gradients in a good metric gain some three digits in a handful of products.
 _WITHIN_ONE_STEP = 3e-3
+# Where no more than this is left the step's own error, of the order of its square, no longer counts.
+_QUADRATIC_NATS = 1e-2
 # Full steps that shrink the decrement by no more than this, twice in a row below `tol`, are the crawl along
 # a direction of recession, where each step gains 1 - 1/e of what is left.
 _CRAWL = 0.1
@@ -104,14 +110,15 @@ def minimize_newton(
         preconditioned = curvature.solve(g)
         size = float(np.sqrt(max(float(g @ preconditioned), 0.0)))
         forcing = min(_LOOSEST_FORCING, _FORCING_GAMMA * (size / size_before) ** 2 if size_before else np.inf)
+        forcing = max(forcing, _TIGHTEST_FORCING)
         # No need for more digits than the target asks for; where one step can reach it, no fewer either.
         goal = min(0.1, 0.3 * np.sqrt(2 * target) / max(size, 1e-300))
-        forcing = goal if goal > _WITHIN_ONE_STEP else max(forcing, goal)
+        forcing = goal if goal > _WITHIN_ONE_STEP and size**2 < _QUADRATIC_NATS else max(forcing, goal)
         if curvature is seen_curvature and 0.5 * size**2 <= target * least:
             # The model prices the gap as the products of the last step would.
             direction = Direction(-preconditioned, -(size**2), 0.5 * size**2 / least, least)
         else:
-            direction = _direction(x, g, hessp, curvature, exact, forcing)
+            direction = _direction(x, g, hessp, curvature, exact, forcing, target, least)
             seen_curvature, least = curvature, direction.least
         decrement, size_before = direction.decrement, size
         if decrement <= target:
@@ -160,6 +167,8 @@ def _direction(
     curvature: Curvature,
     exact: bool,
     forcing: float,
+    target: float,
+    least_before: float,
 ) -> Direction:
     """Solve H s = -g to a residual of `forcing` times |g|, both in the norm of the inverse curvature model.
 
@@ -177,7 +186,7 @@ def _direction(
     z = curvature.solve(r)
     p, model_p = -z, -r
     rz = first = float(r @ z)
-    least = np.inf
+    least, gained = np.inf, 0.0
     for _ in range(_MAX_PRODUCTS):
         Hp = hessp(x, p)
         curve = float(p @ Hp)
@@ -186,10 +195,11 @@ def _direction(
         least = min(least, curve / float(p @ model_p))
         alpha = rz / curve
         step += alpha * p
+        gained += alpha * rz
         r += alpha * Hp
         z = curvature.solve(r)
         rz, before = float(r @ z), rz
-        if rz <= forcing**2 * first:
+        if rz <= forcing**2 * first or 0.5 * (gained + rz / (_CAUTION * min(least, least_before))) <= target:
             break
         p, model_p = -z + (rz / before) * p, -r + (rz / before) * model_p
     slope = float(g @ step)

@@ -46,8 +46,12 @@ _EPS = float(np.finfo(np.float64).eps)
 # to it, half a unit in its last place either side, for the two classes of a margin.
 _ROUNDINGS = 32.0
 _INPUT_ROUNDINGS = 2.0
-# The tightest that HiGHS accepts; also what it leaves of a margin that should be zero, with room for ten-fold.
-_LP_TOLERANCE = 1e-10
+# Rows are handed over magnified: the coefficients that HiGHS takes for zero (1e-9) are then smaller than that, and
+# its default tolerance is 1e-10 of V. The tightest that it accepts makes it slow, and fail now and then: it is
+# for what the default leaves open.
+_MAGNIFIED = 2.0**10
+_LP_TOLERANCES = 1e-7, 1e-10
+_DUAL_TOLERANCE = 1e-10
 # Margins of a candidate this far below its largest may be on their way to zero; a check of all rows follows.
 _CANDIDATE_SLACK = 1e-2
 # Rows are handed over magnified: what HiGHS tolerates is then 1e-13 of V, and the coefficients that it takes for
@@ -275,6 +279,7 @@ class _Cone:
         if margins is not None:
             self.pairs = np.union1d(self.pairs, pool[_lowest(margins.ravel()[pool], self.batch)])
         self.ties = np.empty(0, dtype=np.intp)
+        self.tolerance = _LP_TOLERANCES[0]
 
     def find(self, open_: BoolArray, features: BoolArray | None = None) -> FloatArray | None:
         """A direction of recession with a positive margin in some pair of `open_`; None if there is none.
@@ -307,6 +312,7 @@ class _Cone:
         if self.unknowns > _MAX_UNKNOWNS:
             raise _UndecidedError(f"{self.unknowns} unknowns are too many for the linear program")
         goal = basis.T @ objective
+        self.tolerance = _LP_TOLERANCES[0]
         while True:
             A, E = (sparse.csr_array(rows.gradients(pairs) @ basis) for pairs in (self.pairs, self.ties))
             result = self._linprog(-goal, -A, np.zeros(A.shape[0]), E, np.zeros(E.shape[0]), (-1.0, 1.0))
@@ -324,15 +330,18 @@ class _Cone:
             if not len(violated):
                 return V, bound
             news = np.setdiff1d(violated, self._known())
-            if not len(news):
-                refined = self.clean(V, _REFINEMENT)
-                if refined is None:
-                    raise _UndecidedError("a direction separates the classes up to a part in 1e10, but not for certain")
+            if len(news):
+                outside = rows.outside.ravel()[news]
+                for kind, new in (("pairs", news[outside]), ("ties", news[~outside])):
+                    worst = new[_lowest(-wrong[new], self.batch)]
+                    setattr(self, kind, np.union1d(getattr(self, kind), worst))
+                continue
+            refined = self.clean(V, _REFINEMENT)
+            if refined is not None:
                 return refined, bound
-            outside = rows.outside.ravel()[news]
-            for kind, new in (("pairs", news[outside]), ("ties", news[~outside])):
-                worst = new[_lowest(-wrong[new], self.batch)]
-                setattr(self, kind, np.union1d(getattr(self, kind), worst))
+            if self.tolerance == _LP_TOLERANCES[1]:
+                raise _UndecidedError("they separate up to a part in 1e10, but not for certain")
+            self.tolerance = _LP_TOLERANCES[1]
 
     def _known(self) -> IntArray:
         return np.concatenate([self.pairs, self.ties])
@@ -369,7 +378,7 @@ class _Cone:
             "A_eq": _MAGNIFIED * sparse.csr_array(E),
             "b_eq": _MAGNIFIED * e,
         }
-        tolerances = dict.fromkeys(("primal_feasibility_tolerance", "dual_feasibility_tolerance"), _LP_TOLERANCE)
+        tolerances = {"primal_feasibility_tolerance": self.tolerance, "dual_feasibility_tolerance": _DUAL_TOLERANCE}
         # Presolve saves time, and now and then loses the solution.
         for presolve in (True, False):
             left = self.deadline - time.monotonic()
