@@ -43,6 +43,8 @@ class Method:
     bounds : whether it honours box constraints
     limit : the option that bounds its iterations
     stop : options that stop it near a gradient norm g (phi's units) and a decrease of f nats
+    callback : what its callback gets after each iteration: "result", or "x" alone; or "none", where it is
+        called after each evaluation
     """
 
     name: str
@@ -50,7 +52,7 @@ class Method:
     bounds: bool
     stop: Callable[[float, float], dict[str, Any]]
     limit: str = "maxiter"
-    new_callback: bool = True
+    callback: str = "result"
 
 
 METHODS = {
@@ -65,9 +67,9 @@ METHODS = {
         Method(
             "L-BFGS-B", "gradient", True, lambda g, f: {"ftol": 0.0, "gtol": 0.3 * g, "maxcor": 20, "maxfun": 10**7}
         ),
-        Method("TNC", "gradient", True, lambda g, f: {"gtol": g, "ftol": f, "xtol": 0.0}, "maxfun", False),
+        Method("TNC", "gradient", True, lambda g, f: {"gtol": g, "ftol": f, "xtol": 0.0}, "maxfun", "x"),
         Method("COBYLA", "value", True, lambda g, f: {"tol": 0.1 * g}),
-        Method("COBYQA", "value", True, lambda g, f: {"final_tr_radius": 0.1 * g}),
+        Method("COBYQA", "value", True, lambda g, f: {"final_tr_radius": 0.1 * g}, callback="none"),
         Method("SLSQP", "gradient", True, lambda g, f: {"ftol": f}),
         Method("trust-constr", "hessp", True, lambda g, f: {"gtol": 0.1 * g, "xtol": 1e-12}),
         Method("dogleg", "hess", False, lambda g, f: {"gtol": g}),
@@ -351,7 +353,10 @@ def _run_method(
         keywords["hessp"] = view.hessp
     elif method.takes == "hess":
         keywords["hess"] = view.hessian
-    bridge = scipy_callback if method.new_callback else scipy_callback_x
+    callback = None
+    if method.callback != "none":
+        bridge = scipy_callback if method.callback == "result" else scipy_callback_x
+        callback = bridge(controls.history, view.tracked)
     function = view.tracked.value if method.takes == "value" else view.tracked.value_and_grad
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning, module="scipy")
@@ -363,7 +368,7 @@ def _run_method(
             result = minimize(
                 function,
                 view.to_phi(start),
-                callback=bridge(controls.history, view.tracked),
+                callback=callback,
                 options=options,
                 **keywords,
             )
