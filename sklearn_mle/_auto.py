@@ -72,7 +72,8 @@ class CurvatureSchedule:
     def __init__(self, problem: RoundProblem, class_metric: FloatArray, warm: bool = False) -> None:
         self.problem = problem
         self.exact_passes = exact_passes(problem)
-        self.exact = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= _EXACT_PASSES
+        cheap = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= _EXACT_PASSES
+        self.exact = cheap or problem.always_exact
         self.sample_rows = 0 if self.exact or warm else _rows_of_sample(problem)
         n_logits, q = problem.coordinates.shape
         n_rows = problem.objective.samples.n_rows

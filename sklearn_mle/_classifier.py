@@ -58,7 +58,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         Elastic-net mix as in :class:`~sklearn.linear_model.LogisticRegression`: the penalty is
         ``((1 - l1_ratio) / 2 ||W||^2 + l1_ratio ||W||_1) / C``. Coefficients that it leaves out are exactly 0.
     prior : {"gaussian", "jeffreys"}, default="gaussian"
-        Only "gaussian" so far.
+        "jeffreys" is Firth's bias-reduced likelihood, which adds half the log-determinant of the Fisher information
+        to the log-likelihood: finite where classes are separated, closer to unbiased in small samples. For the
+        linear model with C=inf, without l1_ratio and bounds.
     fit_intercept : bool, default=True
         Whether the logits have intercepts.
     class_weight : {None, "balanced"} or dict, default=None
@@ -253,6 +255,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             float(self.l1_ratio),
             None if self.bounds is None else _check_bounds(self.bounds, shape),
             None if previous is None else previous[1:],
+            self.prior,
         )
         estimate = estimate_linear(
             model,
@@ -339,8 +342,16 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"l1_ratio must be a number from 0 to 1; got {self.l1_ratio!r}.")
         if self.prior not in ("gaussian", "jeffreys"):
             raise ValueError(f"prior must be 'gaussian' or 'jeffreys'; got {self.prior!r}.")
-        if self.prior == "jeffreys":
-            raise NotImplementedError("prior: only 'gaussian' is implemented so far.")
+        if self.prior == "jeffreys" and (
+            np.isfinite(self.C)
+            or self.l1_ratio
+            or self.bounds is not None
+            or len(np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)))
+        ):
+            raise ValueError(
+                "prior='jeffreys' is for the linear model alone: leave C at np.inf, l1_ratio at 0, bounds at None and "
+                "hidden_layer_sizes at ()."
+            )
         if not _is_real(self.tol) or not 0 < self.tol < np.inf:
             raise ValueError(f"tol must be a positive number of nats; got {self.tol!r}.")
         if not _is_integer(self.max_iter) or self.max_iter < 1:

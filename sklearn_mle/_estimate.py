@@ -11,6 +11,7 @@ import numpy as np
 
 from ._auto import CurvatureSchedule
 from ._history import History
+from ._jeffreys import jeffreys_problem
 from ._layout import Layout
 from ._minimize import Controls, Solution, Solver, polish, solve
 from ._network import Network
@@ -40,6 +41,7 @@ class LinearModel:
     n_classes : K
     C, fit_intercept : prior variance of the weights; whether there are intercepts
     l1_ratio : share of ||W||_1 in the penalty
+    prior : "gaussian" of variance C, or "jeffreys"
     bounds : arrays (J, p) below and above W, or None
     start : (W, b) to start from, or None
     """
@@ -53,6 +55,7 @@ class LinearModel:
     l1_ratio: float = 0.0
     bounds: tuple[FloatArray, FloatArray] | None = None
     start: tuple[FloatArray, FloatArray] | None = None
+    prior: str = "gaussian"
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,9 @@ def _estimate(
     say: Callable[[str], None] | None,
 ) -> Estimate:
     weights = samples.class_weights()
-    absent = tuple(np.flatnonzero(weights == 0).tolist()) if model.fit_intercept and model.n_classes > 2 else ()
+    jeffreys = model.prior == "jeffreys"
+    separable = model.fit_intercept and model.n_classes > 2 and not jeffreys
+    absent = tuple(np.flatnonzero(weights == 0).tolist()) if separable else ()
     n_outputs = 1 if model.n_classes == 2 else model.n_classes - len(absent)
     if absent:
         present = np.flatnonzero(weights > 0)
@@ -129,7 +134,7 @@ def _estimate(
         l1 = _l1_weights(coordinates, model)
     objective = NegativeLogLikelihood(Network(layout), samples, variance)
     objective.n_passes += samples.n_passes
-    problem = RoundProblem(objective, coordinates)
+    problem = jeffreys_problem(objective, coordinates) if jeffreys else RoundProblem(objective, coordinates)
     start = np.zeros(problem.size) if box is None else np.clip(np.zeros(problem.size), *box)
     if model.start is not None:
         theta = _theta(model.start, samples, layout, absent, coordinates.basis)
@@ -146,13 +151,13 @@ def _estimate(
         say(f"{problem.size} free parameters, solver: {schedule.name if solver is None else solver}")
     solution = solve(problem, schedule, solver, controls, start)
     finding = None
-    if np.isinf(model.C) and box is None:
+    if np.isinf(model.C) and box is None and not jeffreys:
         solution, finding = _examine(problem, schedule, controls, solution)
     theta = problem.coordinates.push(solution.psi)
     if np.isinf(model.C) and box is None:
         theta = problem.coordinates.minimum_norm(theta)
     ((W, b),) = layout.unpack(theta)
-    nll = solution.value - objective.penalty(theta)
+    nll = solution.value - problem.penalty(solution.psi)
     if l1 is not None:
         nll -= float(l1 @ np.abs(solution.psi))
     b = np.zeros(n_outputs) if b is None else b.copy()

@@ -207,7 +207,7 @@ def polish(
     if controls.bounds is None:
         method: Callable[..., OptimizeResult] = minimize_newton
         # With a prior there is a minimum, however slow the way.
-        options |= {"curvature_at": schedule, "watch": watch and not problem.objective.precision}
+        options |= {"curvature_at": schedule, "watch": watch and not problem.has_prior}
     else:
         method = minimize_proximal_newton
         options |= {"model_step": model_steps(problem), "l1": controls.l1}

@@ -99,7 +99,7 @@ def minimize_newton(
     x = np.array(x0, dtype=float)
     f, g = fun(x, *args), jac(x, *args)
     size_before = 0.0
-    seen_curvature, least = None, 1.0
+    seen, least = False, 1.0
     decrement = decrement_before = np.inf
     slow = 0
     message, success, crawling = "maximum number of iterations reached", False, False
@@ -114,12 +114,13 @@ def minimize_newton(
         # No need for more digits than the target asks for; where one step can reach it, no fewer either.
         goal = min(0.1, 0.3 * np.sqrt(2 * target) / max(size, 1e-300))
         forcing = goal if goal > _WITHIN_ONE_STEP and size**2 < _QUADRATIC_NATS else max(forcing, goal)
-        if curvature is seen_curvature and 0.5 * size**2 <= target * least:
-            # The model prices the gap as the products of the last step would.
-            direction = Direction(-preconditioned, -(size**2), 0.5 * size**2 / least, least)
+        bound = 0.5 * size**2 / (_CAUTION * least)
+        if seen and bound <= target:
+            # The model prices the gap, with what the products of the last step showed of its worst error.
+            direction = Direction(-preconditioned, -(size**2), bound, least)
         else:
             direction = _direction(x, g, hessp, curvature, exact, forcing, target, least)
-            seen_curvature, least = curvature, direction.least
+            seen, least = not exact, direction.least
         decrement, size_before = direction.decrement, size
         if decrement <= target:
             message, success = "the decrement is at the target", True

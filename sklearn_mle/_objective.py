@@ -63,7 +63,7 @@ class NegativeLogLikelihood:
     def value_and_grad(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Return f(theta) and its gradient: one pass over the data."""
         if self._keep and self._proba is None:
-            self._proba = np.empty((self._n_outputs, self.samples.n_rows), dtype=self.samples.dtype)
+            self._proba = self.samples.outputs_like(self._n_outputs)
 
         def block_terms(block: Block) -> tuple[float, FloatArray]:
             z = self.network.forward(theta, block)

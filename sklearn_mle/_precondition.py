@@ -17,6 +17,7 @@ a N S + I / C the identity, with a the mean eigenvalue of A.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import linalg
@@ -74,6 +75,11 @@ class Coordinates:
         """Whether Q is the identity, so that psi keeps the gauge of K logits."""
         return self.basis.shape[0] == self.basis.shape[1]
 
+    @cached_property
+    def centred(self) -> bool:
+        """Whether there is anything to centre."""
+        return bool(self.center.any())
+
     @property
     def rank(self) -> int:
         """Whitened columns r."""
@@ -97,7 +103,8 @@ class Coordinates:
         W = self._logits(W)
         if not self.layout.fit_intercept:
             return self.layout.pack([(W, None)])
-        return self.layout.pack([(W, self._logits(blocks[:, -1]) * self.constant - W @ self.center)])
+        b = self._logits(blocks[:, -1]) * self.constant
+        return self.layout.pack([(W, b - W @ self.center if self.centred else b)])
 
     def _logits(self, free: FloatArray) -> FloatArray:
         """Q times rows (M, ...)."""
@@ -125,7 +132,8 @@ class Coordinates:
         if g is not None:
             g = self._free(g)
             out[:, -1] = g * self.constant
-            G = G - np.outer(g, self.center)
+            if self.centred:
+                G = G - np.outer(g, self.center)
         out[:, : self.rank] = G * self.transform if self.transform.ndim == 1 else G @ self.transform
         return out.ravel()
 

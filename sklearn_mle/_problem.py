@@ -23,6 +23,18 @@ class RoundProblem:
         self.objective = objective
         self.coordinates = coordinates
 
+    # Whether no model of the curvature but `hessian` will do.
+    always_exact = False
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether a prior sees to it that there is a minimum."""
+        return self.objective.precision > 0
+
+    def penalty(self, psi: FloatArray) -> float:
+        """What the prior adds to the negative log-likelihood."""
+        return self.objective.penalty(self.coordinates.push(psi))
+
     @property
     def size(self) -> int:
         """Number of free coordinates."""

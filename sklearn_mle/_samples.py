@@ -21,7 +21,6 @@ from ._typing import Design, FloatArray, IntArray, Targets
 # between calls.
 _BLOCK_BYTES = 1 << 21
 _BLOCK_ROWS = (512, 8192)
-_TRANSPOSED_AT_ONCE = 1024
 # Below this many products a block is not worth the hand-over to another thread.
 _SERIAL_WORK = 1 << 18
 
@@ -48,13 +47,14 @@ class Block:
         """Weights (J, p) times the transposed rows: (J, B), in the dtype of X."""
         weights = weights.astype(self.X.dtype, copy=False)
         if sparse.issparse(self.X):
-            return _transposed(self.X @ np.ascontiguousarray(weights.T))
+            # SciPy's product is row-major; its transpose is what (J, B) means, whatever the strides.
+            return (self.X @ np.ascontiguousarray(weights.T)).T
         return weights @ self.X.T
 
     def pull(self, residual: FloatArray) -> FloatArray:
         """Residuals (J, B) times the rows: (J, p)."""
         if sparse.issparse(self.X):
-            return (self.X.T @ _transposed(residual)).T
+            return (self.X.T @ np.ascontiguousarray(residual.T)).T
         return residual @ self.X
 
     def features(self, center: FloatArray, transform: FloatArray, with_one: bool = False) -> FloatArray:
@@ -87,19 +87,6 @@ class Block:
     def weights(self) -> FloatArray:
         """Weights (B,), float64."""
         return np.ones(self.X.shape[0]) if self.w is None else self.w.astype(np.float64, copy=False)
-
-
-def _transposed(rows: FloatArray) -> FloatArray:
-    """A contiguous transpose, taken in pieces that stay in the cache."""
-    out = np.empty(rows.shape[::-1], dtype=rows.dtype)
-    wide = rows.shape[0] < rows.shape[1]
-    for a in range(0, max(rows.shape), _TRANSPOSED_AT_ONCE):
-        piece = slice(a, a + _TRANSPOSED_AT_ONCE)
-        if wide:
-            out[piece] = rows[:, piece].T
-        else:
-            out[:, piece] = rows[piece].T
-    return out
 
 
 class Samples:
@@ -215,6 +202,12 @@ class Samples:
 
         self.each(function, add)
         return tuple(totals)
+
+    def outputs_like(self, n_outputs: int) -> FloatArray:
+        """Room for (J, n) values, laid out as the blocks' outputs are."""
+        if self.is_sparse:
+            return np.empty((self.n_rows, n_outputs), dtype=self.dtype).T
+        return np.empty((n_outputs, self.n_rows), dtype=self.dtype)
 
     def class_weights(self) -> FloatArray:
         """Total weight of each class, shape (K,)."""

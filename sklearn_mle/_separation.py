@@ -50,8 +50,8 @@ _INPUT_ROUNDINGS = 2.0
 # its default tolerance is 1e-10 of V. The tightest that it accepts makes it slow, and fail now and then: it is
 # for what the default leaves open.
 _MAGNIFIED = 2.0**10
-_LP_TOLERANCES = 1e-7, 1e-10
-_DUAL_TOLERANCE = 1e-10
+_TIGHTEST = 1e-10
+_LP_TOLERANCES = (1e-7, 1e-13), (_TIGHTEST, 0.0)  # primal; dual, relative to the cost
 # Margins of a candidate this far below its largest may be on their way to zero; a check of all rows follows.
 _CANDIDATE_SLACK = 1e-2
 # Rows are handed over magnified: what HiGHS tolerates is then 1e-13 of V, and the coefficients that it takes for
@@ -291,66 +291,58 @@ class _Cone:
         if features is not None:
             allowed &= np.tile(np.append(features, np.ones(int(rows.intercept), dtype=bool)), rows.n_classes - 1)
         basis = sparse.eye_array(self.unknowns, format="csc")[:, np.flatnonzero(allowed)]
-        V, bound = self.maximise(rows.total_gradient(open_), basis)
-        if V is None:
-            return None
-        margins, rounding = rows.margins(V)
-        if np.any(open_ & (margins > rounding)):
-            return V
-        if bound > rounding[open_].sum():
-            raise _UndecidedError("the linear program could not be certified")
-        return None
+        return self.maximise(rows.total_gradient(open_), basis, open_)
 
-    def maximise(self, objective: FloatArray, basis: Design) -> tuple[FloatArray | None, float]:
-        """The direction of recession in the box, V = basis u, of largest objective, and an upper bound of that.
+    def maximise(self, objective: FloatArray, basis: Design, open_: BoolArray | None = None) -> FloatArray | None:
+        """The direction of recession in the box, V = basis u, of largest objective; None if zero is its maximum.
 
-        None in place of V where the bound is at rounding.
+        With `open_`, the objective is the sum of margins there, and V counts only if one is not zero.
         """
         rows = self.rows
         if not basis.shape[1]:
-            return None, 0.0
+            return None
         if self.unknowns > _MAX_UNKNOWNS:
             raise _UndecidedError(f"{self.unknowns} unknowns are too many for the linear program")
         goal = basis.T @ objective
-        self.tolerance = _LP_TOLERANCES[0]
-        while True:
-            A, E = (sparse.csr_array(rows.gradients(pairs) @ basis) for pairs in (self.pairs, self.ties))
-            result = self._linprog(-goal, -A, np.zeros(A.shape[0]), E, np.zeros(E.shape[0]), (-1.0, 1.0))
-            assert result is not None  # zero is feasible
-            bound = np.inf
-            if -result.fun <= _SMALL * (1.0 + np.abs(goal).max()):
-                bound = _dual_bound(goal, A, E, -result.ineqlin.marginals, -result.eqlin.marginals)
-                if bound <= _NOTHING:
-                    return None, bound
-            V = rows.unflatten(basis @ result.x)
-            violated, wrong = self._violations(V)
-            if len(violated) and not len(np.setdiff1d(violated, self._known())):
-                V = rows.unflatten(basis @ self._refine(goal, A, E, result.x))
-                violated, wrong = self._violations(V)
-            if not len(violated):
-                return V, bound
-            news = np.setdiff1d(violated, self._known())
-            if len(news):
-                outside = rows.outside.ravel()[news]
-                for kind, new in (("pairs", news[outside]), ("ties", news[~outside])):
-                    worst = new[_lowest(-wrong[new], self.batch)]
-                    setattr(self, kind, np.union1d(getattr(self, kind), worst))
-                continue
-            refined = self.clean(V, _REFINEMENT)
-            if refined is not None:
-                return refined, bound
-            if self.tolerance == _LP_TOLERANCES[1]:
-                raise _UndecidedError("they separate up to a part in 1e10, but not for certain")
-            self.tolerance = _LP_TOLERANCES[1]
+        for self.tolerance in _LP_TOLERANCES:
+            news = self.pairs
+            while len(news):
+                A, E = (sparse.csr_array(rows.gradients(pairs) @ basis) for pairs in (self.pairs, self.ties))
+                result = self._linprog(-goal, -A, np.zeros(A.shape[0]), E, np.zeros(E.shape[0]), (-1.0, 1.0))
+                assert result is not None  # zero is feasible
+                bound = np.inf
+                if -result.fun <= _SMALL * (1.0 + np.abs(goal).max()):
+                    bound = _dual_bound(goal, A, E, -result.ineqlin.marginals, -result.eqlin.marginals)
+                    if bound <= _NOTHING:
+                        return None
+                V = rows.unflatten(basis @ result.x)
+                wrong, news = self._violations(V)
+                if wrong.any() and not len(news):
+                    V = rows.unflatten(basis @ self._refine(goal, A, E, result.x))
+                    wrong, news = self._violations(V)
+                self._join(wrong, news)
+            cleaned = self.clean(V, _REFINEMENT) if wrong.any() else V
+            if cleaned is not None:
+                margins, rounding = rows.margins(cleaned)
+                if open_ is None or np.any(open_ & (margins > rounding)):
+                    return cleaned
+                if bound <= rounding[open_].sum():
+                    return None
+        raise _UndecidedError("the classes separate up to a part in 1e10, but not for certain")
 
-    def _known(self) -> IntArray:
-        return np.concatenate([self.pairs, self.ties])
-
-    def _violations(self, V: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Flat pairs in which V is not of recession by more than rounding, and by how much, of all pairs."""
+    def _violations(self, V: FloatArray) -> tuple[FloatArray, IntArray]:
+        """By how much V is not of recession, beyond rounding, in all pairs, flat; and pairs new to the program."""
         margins, rounding = self.rows.margins(V)
-        wrong = np.where(self.rows.inside, np.abs(margins), np.where(self.rows.outside, -margins, 0.0)).ravel()
-        return np.flatnonzero(wrong > rounding.ravel()), wrong
+        wrong = np.where(self.rows.inside, np.abs(margins), np.where(self.rows.outside, -margins, 0.0))
+        wrong = np.where(wrong > rounding, wrong, 0.0).ravel()
+        return wrong, np.setdiff1d(np.flatnonzero(wrong), np.concatenate([self.pairs, self.ties]))
+
+    def _join(self, wrong: FloatArray, news: IntArray) -> None:
+        """Let the most violated of the new pairs into the program."""
+        outside = self.rows.outside.ravel()[news]
+        for kind, new in (("pairs", news[outside]), ("ties", news[~outside])):
+            worst = new[_lowest(-wrong[new], self.batch)]
+            setattr(self, kind, np.union1d(getattr(self, kind), worst))
 
     def _refine(self, goal: FloatArray, A: sparse.csr_array, E: sparse.csr_array, u: FloatArray) -> FloatArray:
         """Solve the same program about u, magnified: what the solver tolerates of violations becomes rounding.
@@ -378,7 +370,9 @@ class _Cone:
             "A_eq": _MAGNIFIED * sparse.csr_array(E),
             "b_eq": _MAGNIFIED * e,
         }
-        tolerances = {"primal_feasibility_tolerance": self.tolerance, "dual_feasibility_tolerance": _DUAL_TOLERANCE}
+        primal, dual = self.tolerance
+        dual = np.clip(dual * np.abs(cost).max(), _TIGHTEST, _LP_TOLERANCES[0][0])
+        tolerances = {"primal_feasibility_tolerance": primal, "dual_feasibility_tolerance": dual}
         # Presolve saves time, and now and then loses the solution.
         for presolve in (True, False):
             left = self.deadline - time.monotonic()
@@ -427,7 +421,7 @@ class _Cone:
         margins, _ = self.rows.margins(V)
         near = np.abs(margins) <= slack * np.abs(margins).max(initial=0.0)
         V, _ = self.level(V, (self.rows.outside & near) | self.rows.inside)
-        return None if len(self._violations(V)[0]) else V
+        return None if self._violations(V)[0].any() else V
 
     def simplest(self, open_: BoolArray, V: FloatArray, named: BoolArray) -> tuple[FloatArray, BoolArray, str]:
         """V, or the like by few features: those named already if they do, or else no more than are needed.
@@ -565,7 +559,7 @@ def _relative_interior(
     guess = None if candidate is None else rows.from_original(candidate)
     cone = _Cone(rows, None if guess is None else rows.margins(guess)[0], deadline)
     if guess is not None:
-        V = cone.clean(guess, _CANDIDATE_SLACK) if len(cone._violations(guess)[0]) else guess
+        V = cone.clean(guess, _CANDIDATE_SLACK) if cone._violations(guess)[0].any() else guess
     while open_.any():
         try:
             V = cone.find(open_) if V is None else V
@@ -663,7 +657,7 @@ def _sign(cone: _Cone, basis: FloatArray, coefficient: FloatArray, V: FloatArray
     if abs(value) <= _LEVEL * size * np.abs(V).max():
         return np.nan
     try:
-        opposite, _ = cone.maximise(-np.sign(value) * coefficient / size, basis)
+        opposite = cone.maximise(-np.sign(value) * coefficient / size, basis)
     except _UndecidedError:
         return np.nan
     if opposite is not None and np.sign(value) * (coefficient @ opposite[1:].ravel()) < -_LEVEL * size:

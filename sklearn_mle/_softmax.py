@@ -35,12 +35,17 @@ def nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None = 
     """
     if z.shape[0] == 1:
         return _binary_nll_and_residual(z, y, keep_proba)
-    z = np.ascontiguousarray(z)
+    if not (z.flags.c_contiguous or z.flags.f_contiguous):
+        z = np.ascontiguousarray(z)
     z -= z.max(axis=0)
     if y.ndim == 1:
         # Flat indices: two-dimensional ones take as long as all the rest.
-        flat = z.reshape(-1)
-        own = y * np.intp(z.shape[1]) + np.arange(z.shape[1])
+        flat = z.ravel(order="K")
+        n_outputs, width = z.shape
+        if z.flags.c_contiguous:
+            own = y * np.intp(width) + np.arange(width)
+        else:
+            own = np.arange(0, n_outputs * width, n_outputs) + y
         fit = flat.take(own)
     else:
         # y = 0 at a logit of -inf never occurs (logits are finite), so 0 * z is 0.
