@@ -1,0 +1,660 @@
+"""What maximum likelihood gives beside the estimate: errors, tests, intervals, effects.
+
+``LikelihoodInference.from_estimator(model, X, y)`` holds them; its ``summary()`` prints the table.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from scipy import linalg, stats
+
+from ._covariance import COV_TYPES, covariance_factor
+from ._effects import average_effects, discrete_effects, probability_intervals, zero_one_columns
+from ._jeffreys import JeffreysProblem
+from ._maximum import Maximum, find_maximum, names_of, unseen
+from ._pipeline import INTERCEPT, open_model
+from ._profile import profile, restricted_minimum
+from ._summary import Summary, number, p_value
+from ._typing import FloatArray, IntArray
+
+__all__ = ["LikelihoodInference", "LikelihoodTest"]
+
+# A restricted model may come out above the full one by the tolerance of its fit.
+_NESTED = 1e-6
+# A Wald test has as many degrees of freedom as its covariance has rank, down to this share of a variance.
+_RANK = 1e-10
+
+
+@dataclass(frozen=True)
+class LikelihoodTest:
+    """A test of a hypothesis on coefficients.
+
+    Attributes
+    ----------
+    statistic : float
+        Chi-squared with `df` degrees of freedom under the hypothesis, in large samples.
+    df : int
+    pvalue : float
+    """
+
+    statistic: float
+    df: int
+    pvalue: float
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class LikelihoodInference:
+    """Inference about the maximum-likelihood estimate of a linear softmax model.
+
+    Made by :meth:`from_estimator`; its attributes cannot be changed. Shapes: K classes, p columns; one more
+    parameter, the intercept, comes last where there is one, and is written p + 1 throughout.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (K - 1, p + 1)
+        Differences of the logits' parameters to those of the base class: log odds ratios. Rows in the order of
+        `classes_` without `base_class_`.
+    se_, z_, pvalues_ : ndarray of shape (K - 1, p + 1)
+        Standard errors, coef_ / se_, and two-sided p-values of the normal distribution.
+    covariance_ : ndarray of shape ((K - 1) (p + 1), (K - 1) (p + 1))
+        Of `coef_`, class after class.
+    classes_ : ndarray of shape (K,)
+    base_class_ : object
+        One of them.
+    feature_names_ : tuple of str
+        Of the p columns, then "intercept".
+    log_likelihood_, null_log_likelihood_ : float
+        Nats; of the model, without any prior, and of the intercepts alone (of the uniform distribution, if the
+        model has no intercepts).
+    penalised_log_likelihood_ : float
+        With Jeffreys' prior: `log_likelihood_` plus half the log-determinant of the information of `coef_`.
+        Otherwise `log_likelihood_`.
+    n_obs_ : float
+        Sum of the weights.
+    df_model_, df_resid_ : int, float
+        (K - 1) p, and `n_obs_` less all parameters.
+    aic_, bic_ : float
+        2 k - 2 log L and k log(n_obs_) - 2 log L, k = (K - 1) (p + 1).
+    deviance_ : float
+        - 2 log L.
+    mcfadden_r2_ : float
+        1 - log L / log L_null.
+    lr_statistic_, lr_pvalue_ : float
+        Likelihood-ratio test of all columns, `df_model_` degrees of freedom. With Jeffreys' prior the
+        likelihoods are penalised, the restricted one by the information of the full model (Heinze and
+        Schemper, 2002, Stat. Med. 21, 2409-2419).
+    cov_type_ : {"observed", "robust", "cluster"}
+
+    Notes
+    -----
+    `sample_weight` are frequencies: a weight of 3 is three rows. Soft labels are taken as shares; their standard
+    errors rest on the likelihood, and cov_type="robust" is the one that needs no more than the mean to be right
+    (Papke and Wooldridge, 1996, J. Appl. Econom. 11, 619-632).
+
+    References
+    ----------
+    A. Agresti (2013), Categorical Data Analysis, 3rd ed., chapters 5, 6, 8.
+    W. H. Greene (2012), Econometric Analysis, 7th ed., sections 14.4, 17.3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_mle import SoftmaxMLEClassifier
+    >>> from sklearn_mle.inference import LikelihoodInference
+    >>> X, y = load_wine(return_X_y=True)
+    >>> X = X[:, :2]
+    >>> inference = LikelihoodInference.from_estimator(SoftmaxMLEClassifier().fit(X, y), X, y)
+    >>> inference.se_.round(2)
+    array([[0.73, 0.34, 9.48],
+           [0.54, 0.26, 7.18]])
+    """
+
+    coef_: FloatArray
+    se_: FloatArray
+    z_: FloatArray
+    pvalues_: FloatArray
+    covariance_: FloatArray
+    classes_: np.ndarray
+    base_class_: Any
+    feature_names_: tuple[str, ...]
+    log_likelihood_: float
+    null_log_likelihood_: float
+    penalised_log_likelihood_: float
+    n_obs_: float
+    df_model_: int
+    df_resid_: float
+    aic_: float
+    bic_: float
+    deviance_: float
+    mcfadden_r2_: float
+    lr_statistic_: float
+    lr_pvalue_: float
+    cov_type_: str
+    _maximum: Maximum = field(metadata={"private": True})
+    _factor: FloatArray = field(metadata={"private": True})
+    _base: int = field(metadata={"private": True})
+    _X: Any = field(metadata={"private": True})
+    _covariance_name: str = field(metadata={"private": True})
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        cov_type: str = "observed",
+        groups: Any = None,
+        base_class: Any = None,
+        small_sample: bool = False,
+    ) -> Self:
+        """Inference from a fitted estimator and the data that it was fitted on.
+
+        Parameters
+        ----------
+        estimator : SoftmaxMLEClassifier or Pipeline
+            Fitted and linear; a pipeline ends in such a classifier, and its names are used.
+        X : {array-like, sparse matrix} of shape (n, p)
+            As `fit` got it.
+        y : array-like of shape (n,) or (n, K)
+        sample_weight : float or array-like of shape (n,), default=None
+            Frequencies.
+        cov_type : {"observed", "robust", "cluster"}, default="observed"
+            "observed" is the inverse of the Fisher information; "robust" the sandwich HC0, whose meat is
+            sum w s s' over the scores s; "cluster" the sandwich CR0, for rows dependent within `groups`.
+        groups : array-like of shape (n,), default=None
+            Clusters, for cov_type="cluster".
+        base_class : label, default=None
+            The class that the others are compared with; the first by default.
+        small_sample : bool, default=False
+            Multiply the sandwich by n / (n - k), or by G / (G - 1) (n - 1) / (n - k), for n observations, k
+            parameters and G clusters: HC1 and CR1.
+
+        Returns
+        -------
+        LikelihoodInference
+
+        Raises
+        ------
+        ValueError
+            For what the theory does not cover, with the remedy, asked in this order: hidden layers; a finite
+            C, l1_ratio, bounds or class_weight; separated classes; collinear columns; a fit that has not
+            converged; data or weights that the estimator was not fitted on. And for arguments that do not
+            belong together.
+        TypeError
+            If the estimator is of another kind.
+        """
+        if cov_type not in COV_TYPES:
+            raise ValueError(f"cov_type must be one of {', '.join(map(repr, COV_TYPES))}; got {cov_type!r}.")
+        model = open_model(estimator)
+        classes = model.classifier.classes_
+        base = 0 if base_class is None else _position(base_class, classes)
+        maximum = find_maximum(model, X, y, sample_weight)
+        with maximum.samples.pinned():
+            factor = covariance_factor(maximum, cov_type, groups, small_sample)
+            coef, B = maximum.contrasts(base)
+            contrast_factor = factor @ np.kron(B, maximum.feature_map).T
+            se = np.linalg.norm(contrast_factor, axis=0).reshape(coef.shape)
+            likelihoods = _likelihoods(maximum)
+        z = coef / se
+        arrays = {
+            "coef_": coef,
+            "se_": se,
+            "z_": z,
+            "pvalues_": 2 * stats.norm.sf(np.abs(z)),
+            "covariance_": contrast_factor.T @ contrast_factor,
+        }
+        for array in arrays.values():
+            array.setflags(write=False)
+        return cls(
+            **arrays,
+            **likelihoods,
+            classes_=classes,
+            base_class_=classes[base],
+            feature_names_=names_of(model, maximum.fit_intercept),
+            cov_type_=cov_type,
+            _maximum=maximum,
+            _factor=factor,
+            _base=base,
+            _X=X,
+            _covariance_name=_covariance_name(cov_type, small_sample, groups),
+        )
+
+    def conf_int(self, level: float = 0.95, method: str = "wald") -> FloatArray:
+        """Confidence intervals of `coef_`.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+        method : {"wald", "profile"}, default="wald"
+            "wald" is coef_ +- z se_. "profile" holds the values at which the (penalised) likelihood, maximised
+            over all other parameters, lies within half a chi-squared quantile of its maximum: the interval that
+            the likelihood-ratio test does not reject.
+
+        Returns
+        -------
+        ndarray of shape (K - 1, p + 1, 2)
+
+        Raises
+        ------
+        ValueError
+            For a profile with cov_type "robust" or "cluster", which it would disregard.
+        """
+        _check_level(level)
+        if method == "wald":
+            half = stats.norm.isf((1 - level) / 2) * self.se_
+            return np.stack([self.coef_ - half, self.coef_ + half], axis=-1)
+        if method != "profile":
+            raise ValueError(f"method must be 'wald' or 'profile'; got {method!r}.")
+        self._check_likelihood("A profile interval")
+        drop = stats.chi2.isf(1 - level, 1) / 2
+        out = np.empty((*self.coef_.shape, 2))
+        with self._maximum.samples.pinned():
+            for k, j in np.ndindex(*self.coef_.shape):
+                curve = profile(self._maximum, self._rows([(k, j)])[0])
+                out[k, j] = [self.coef_[k, j] + curve.end(drop, sign) for sign in (-1, 1)]
+        return out
+
+    def profile_log_likelihood(
+        self, feature: str, target: Any = None, values: Any = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """The (penalised) log-likelihood as a function of one coefficient, maximised over all others.
+
+        Parameters
+        ----------
+        feature : str
+            One of `feature_names_`.
+        target : label, default=None
+            A class other than the base class; may be left out where there are two classes.
+        values : array-like of shape (m,), default=None
+            Values of the coefficient; 41 within four standard errors of the estimate by default.
+
+        Returns
+        -------
+        values, log_likelihood : ndarray of shape (m,) each
+        """
+        self._check_likelihood("A profile")
+        k, j = self._class_row(target), self._own_column(feature)
+        estimate = self.coef_[k, j]
+        if values is None:
+            values = estimate + np.linspace(-4, 4, 41) * self.se_[k, j]
+        values = np.atleast_1d(np.asarray(values, dtype=np.float64))
+        out = np.empty(len(values))
+        with self._maximum.samples.pinned():
+            curve = profile(self._maximum, self._rows([(k, j)])[0])
+            for side in (values >= estimate, values < estimate):
+                found = None
+                for i in sorted(np.flatnonzero(side), key=lambda i: abs(values[i] - estimate)):
+                    found = curve.at(float(values[i] - estimate), found)
+                    out[i] = self.penalised_log_likelihood_ - (found.value - self._maximum.objective)
+        return values, out
+
+    def wald_test(self, features: str | Sequence[str]) -> LikelihoodTest:
+        """Test that columns have no effect on any class.
+
+        Parameters
+        ----------
+        features : str or sequence of str
+            Names from `feature_names_`, or features that a pipeline takes: all columns made of one are tested.
+
+        Returns
+        -------
+        LikelihoodTest
+
+        Raises
+        ------
+        ValueError
+            For a name that there is none of; and where clusters are too few for so many restrictions.
+        """
+        columns = self._columns(features)
+        places = [(k, int(j)) for k in range(len(self.coef_)) for j in columns]
+        part = self._factor @ self._rows(places).T
+        scale = np.linalg.norm(part, axis=0)
+        triangle = linalg.qr(part / scale, mode="r")[0][: len(places)]
+        if len(triangle) < len(places) or np.abs(np.diag(triangle)).min() < _RANK:
+            raise ValueError(
+                f"The covariance has too low a rank to test {len(places)} coefficients at once: there are too few "
+                "clusters. Test fewer, or use another cov_type."
+            )
+        whitened = linalg.solve_triangular(
+            triangle, np.array([self.coef_[place] for place in places]) / scale, trans="T"
+        )
+        return _test(float(whitened @ whitened), len(places))
+
+    def lr_test(self, restricted: Any) -> LikelihoodTest:
+        """Likelihood-ratio test against a restricted model.
+
+        Parameters
+        ----------
+        restricted : estimator, (float, int), str or sequence of str
+            An estimator or pipeline fitted to the same rows with fewer columns; or its log-likelihood
+            (penalised, with Jeffreys' prior) and its number of parameters; or the names of the columns that
+            it leaves out, as for :meth:`wald_test`, and it is fitted here.
+
+        Returns
+        -------
+        LikelihoodTest
+
+        Raises
+        ------
+        ValueError
+            If the models are not nested or not comparable, or cov_type is not "observed".
+        """
+        self._check_likelihood("A likelihood-ratio test")
+        size = self.coef_.size
+        if isinstance(restricted, tuple) and len(restricted) == 2 and isinstance(restricted[0], Real):
+            log_likelihood, n_parameters = float(restricted[0]), int(restricted[1])
+        elif isinstance(restricted, str) or (
+            isinstance(restricted, Iterable) and all(isinstance(name, str) for name in restricted)
+        ):
+            columns = self._columns(restricted)
+            log_likelihood = self._restricted(columns)
+            n_parameters = size - len(self.coef_) * len(columns)
+        else:
+            log_likelihood, n_parameters = self._of_estimator(restricted)
+        statistic = 2 * (self.penalised_log_likelihood_ - log_likelihood)
+        if n_parameters >= size:
+            raise ValueError(
+                f"The restricted model has {n_parameters} parameters, this one has {size}: a likelihood-ratio test "
+                "compares with a model of fewer."
+            )
+        if statistic < -_NESTED * max(1.0, abs(log_likelihood)):
+            raise ValueError(
+                f"The restricted model is the more likely one, by {-statistic / 2:.4g} nats: it is not nested in this "
+                "one, or was fitted to other rows or weights."
+            )
+        return _test(max(statistic, 0.0), size - n_parameters)
+
+    def predict_proba_interval(self, X: Any, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
+        """Confidence intervals of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, p)
+        level : float, default=0.95
+
+        Returns
+        -------
+        lower, upper : ndarray of shape (n, K) each
+            By the delta method on the log-odds of each class against all others, mapped to [0, 1].
+        """
+        _check_level(level)
+        rows = unseen(self._maximum.model.transform(X), self._maximum)
+        return probability_intervals(self._maximum, rows, self._factor, float(stats.norm.isf((1 - level) / 2)))
+
+    def marginal_effects(self, X: Any = None, *, discrete: bool = False) -> tuple[FloatArray, FloatArray]:
+        """Average marginal effects on the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, p), default=None
+            Rows to average over; the weighted training rows by default.
+        discrete : bool, default=False
+            For columns that hold zeros and ones in the training rows, the change of the probability as the
+            column goes from 0 to 1, the others being left as they are, instead of the derivative.
+
+        Returns
+        -------
+        effects, se : ndarray of shape (K, p) each
+            Means of dP(class) / dx, in units of the classifier's columns, and delta-method standard errors
+            that hold the rows fixed.
+        """
+        maximum = self._maximum
+        rows = maximum.samples if X is None else unseen(maximum.model.transform(X), maximum)
+        with maximum.samples.pinned():
+            effects, se = average_effects(maximum, rows, self._factor)
+            if discrete:
+                columns = np.flatnonzero(zero_one_columns(maximum.samples)).tolist()
+                if columns:
+                    effects[:, columns], se[:, columns] = discrete_effects(maximum, rows, self._factor, columns)
+        return effects, se
+
+    def summary_frame(self, level: float = 0.95) -> Any:
+        """The table of coefficients.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Of the Wald intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by (class, feature), with columns coef, se, z, pvalue, lower, upper, and odds_ratio,
+            odds_ratio_lower, odds_ratio_upper, which are exp of coef, lower and upper.
+        """
+        import pandas as pd
+
+        ends = self.conf_int(level)
+        columns = {
+            "coef": self.coef_,
+            "se": self.se_,
+            "z": self.z_,
+            "pvalue": self.pvalues_,
+            "lower": ends[..., 0],
+            "upper": ends[..., 1],
+        }
+        with np.errstate(over="ignore"):
+            columns |= {
+                "odds_ratio": np.exp(self.coef_),
+                "odds_ratio_lower": np.exp(ends[..., 0]),
+                "odds_ratio_upper": np.exp(ends[..., 1]),
+            }
+        index = pd.MultiIndex.from_product([self._other_classes(), self.feature_names_], names=["class", "feature"])
+        return pd.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index)
+
+    def summary(self, level: float = 0.95) -> Summary:
+        """The table of coefficients with what belongs to it, for print and for the notebook.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Of the Wald intervals.
+
+        Returns
+        -------
+        Summary
+            ``str`` gives the text; a notebook shows HTML.
+        """
+        ends = self.conf_int(level)
+        tail = (1 - level) / 2
+        low, high = f"[{tail:.3g}", f"{1 - tail:.3g}]"
+        header = ("", "coef", "std err", "z", "P>|z|", low, high, "odds ratio", low, high)
+        blocks = []
+        with np.errstate(over="ignore"):
+            for k, label in enumerate(self._other_classes()):
+                rows = []
+                for j, name in enumerate(self.feature_names_):
+                    b, (lower, upper) = self.coef_[k, j], ends[k, j]
+                    cells = [number(b), number(self.se_[k, j]), f"{self.z_[k, j]:.3f}", p_value(self.pvalues_[k, j])]
+                    cells += [number(lower), number(upper), *(number(np.exp(v)) for v in (b, lower, upper))]
+                    rows.append((name, *cells))
+                blocks.append((f"{label} against {self.base_class_}", tuple(rows)))
+        title = "Logistic regression" if len(self.classes_) == 2 else "Softmax (multinomial logit) regression"
+        return Summary(title, self._facts(), header, tuple(blocks), self._notes())
+
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        if self.cov_type_ == "observed":
+            name, statistic, tail = "LR", self.lr_statistic_, self.lr_pvalue_
+        else:
+            # The likelihood ratio rests on what a sandwich does without.
+            test = None if not self.df_model_ else self._overall_wald()
+            name, statistic, tail = ("Wald", np.nan, np.nan) if test is None else ("Wald", test.statistic, test.pvalue)
+        return (
+            ("Observations", f"{self.n_obs_:.10g}"),
+            ("Classes", str(len(self.classes_))),
+            ("Base class", str(self.base_class_)),
+            ("Df model", str(self.df_model_)),
+            ("Df residuals", f"{self.df_resid_:.10g}"),
+            ("Covariance", self._covariance_name),
+            ("Log-likelihood", f"{self.log_likelihood_:.4f}"),
+            ("Null log-likelihood", f"{self.null_log_likelihood_:.4f}"),
+            (f"{name} chi2({self.df_model_})", f"{statistic:.4f}"),
+            ("P > chi2", p_value(tail)),
+            ("McFadden R2", f"{self.mcfadden_r2_:.4f}"),
+            ("AIC, BIC", f"{self.aic_:.3f}, {self.bic_:.3f}"),
+        )
+
+    def _overall_wald(self) -> LikelihoodTest | None:
+        try:
+            return self.wald_test([name for name in self.feature_names_ if name != INTERCEPT])
+        except ValueError:
+            return None
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = []
+        if self._maximum.model.per_standard_deviation:
+            notes.append("Coefficients are per standard deviation: the step before the classifier is a StandardScaler.")
+        if self._is_penalised:
+            notes.append("Jeffreys' prior (Firth's bias reduction); the likelihood-ratio test is of the penalised")
+            notes.append("likelihood.")
+        return tuple(notes)
+
+    @property
+    def _is_penalised(self) -> bool:
+        return isinstance(self._maximum.problem, JeffreysProblem)
+
+    def _other_classes(self) -> list[Any]:
+        return [label for k, label in enumerate(self.classes_.tolist()) if k != self._base]
+
+    def _rows(self, places: list[tuple[int, int]]) -> FloatArray:
+        """Rows of B (x) F: derivatives by psi of the coefficients at (class row, column)."""
+        _, B = self._maximum.contrasts(self._base)
+        F = self._maximum.feature_map
+        return np.stack([np.outer(B[k], F[j]).ravel() for k, j in places])
+
+    def _columns(self, features: str | Iterable[str]) -> IntArray:
+        names = [features] if isinstance(features, str) else list(features)
+        if not names:
+            raise ValueError("No feature is named: there is nothing to test.")
+        found: list[int] = []
+        for name in names:
+            if name == INTERCEPT and INTERCEPT in self.feature_names_:
+                found.append(len(self.feature_names_) - 1)
+            else:
+                found += self._maximum.model.columns_of(name, self._X).tolist()
+        return np.array(sorted(set(found)))
+
+    def _own_column(self, feature: str) -> int:
+        if feature not in self.feature_names_:
+            raise ValueError(f"feature must be one of {', '.join(self.feature_names_)}; got {feature!r}.")
+        return self.feature_names_.index(feature)
+
+    def _class_row(self, target: Any) -> int:
+        if target is None:
+            if len(self.classes_) > 2:
+                raise ValueError(f"With {len(self.classes_)} classes, say which: target must be one of them.")
+            return 0
+        at = _position(target, self.classes_)
+        if at == self._base:
+            raise ValueError(f"{target!r} is the base class, whose coefficients are zero.")
+        return at - (at > self._base)
+
+    def _restricted(self, columns: IntArray) -> float:
+        """Log-likelihood, penalised where the fit was, with the coefficients of some columns at zero."""
+        places = [(k, int(j)) for k in range(len(self.coef_)) for j in columns]
+        values = -np.array([self.coef_[place] for place in places])
+        with self._maximum.samples.pinned():
+            least = restricted_minimum(self._maximum, self._rows(places), values)
+        return self.penalised_log_likelihood_ - (least - self._maximum.objective)
+
+    def _of_estimator(self, estimator: Any) -> tuple[float, int]:
+        other = open_model(estimator)
+        classifier = other.classifier
+        if len(classifier.coefs_) > 1 or np.isfinite(classifier.C) or classifier.bounds is not None:
+            raise ValueError("The restricted model must be linear, fitted with C=np.inf and without bounds.")
+        if classifier.prior != self._maximum.model.classifier.prior:
+            raise ValueError("Both models must have the same prior; refit the restricted one.")
+        if not np.array_equal(classifier.classes_, self.classes_):
+            raise ValueError("The restricted model has other classes; fit it to the same rows.")
+        if not classifier.converged_:
+            raise ValueError("The restricted model has not converged; raise its max_iter.")
+        total = classifier.nll_ / classifier.loss_ if classifier.loss_ else self.n_obs_
+        if abs(total - self.n_obs_) > 1e-6 * self.n_obs_:
+            raise ValueError(
+                f"The restricted model was fitted to {total:.10g} observations, this one to {self.n_obs_:.10g}; a "
+                "likelihood-ratio test wants the same rows and weights."
+            )
+        n_parameters = len(self.coef_) * (len(other.names) + bool(classifier.fit_intercept))
+        if not self._is_penalised:
+            return -float(classifier.nll_), n_parameters
+        named = other.steps is not None or hasattr(classifier, "feature_names_in_")
+        left_out = [name for name in self._maximum.model.names if name not in other.names]
+        if not named or not set(other.names) <= set(self._maximum.model.names) or not left_out:
+            raise ValueError(
+                "With Jeffreys' prior the restricted likelihood is penalised by the information of the full model: "
+                "hand in the names of the columns to leave out, instead of an estimator."
+            )
+        if bool(classifier.fit_intercept) != self._maximum.fit_intercept:
+            left_out.append(INTERCEPT)
+        return self._restricted(self._columns(left_out)), n_parameters
+
+    def _check_likelihood(self, what: str) -> None:
+        if self.cov_type_ != "observed":
+            raise ValueError(
+                f"{what} rests on the likelihood, and would disregard cov_type={self.cov_type_!r}. Use "
+                "cov_type='observed' for it, or Wald tests and intervals."
+            )
+
+
+def _likelihoods(maximum: Maximum) -> dict[str, Any]:
+    samples = maximum.samples
+    n_classes, p, n_obs = maximum.n_classes, samples.n_features, samples.total_weight
+    size = maximum.problem.size
+    log_likelihood = -maximum.nll
+    if maximum.fit_intercept:
+        weights = samples.class_weights()
+        weights = weights[weights > 0]
+        null = float(weights @ np.log(weights / n_obs))
+    else:
+        null = -n_obs * float(np.log(n_classes))
+    df_model = (n_classes - 1) * p
+    if isinstance(maximum.problem, JeffreysProblem):
+        prior = maximum.nll - maximum.objective - maximum.log_det_of_contrasts
+        coef, B = maximum.contrasts(0)
+        slopes = np.kron(B, maximum.feature_map[:p])
+        statistic = 2 * (restricted_minimum(maximum, slopes, -coef[:, :p].ravel()) - maximum.objective)
+    else:
+        prior, statistic = 0.0, 2 * (log_likelihood - null)
+    return {
+        "log_likelihood_": log_likelihood,
+        "null_log_likelihood_": null,
+        "penalised_log_likelihood_": log_likelihood + prior,
+        "n_obs_": n_obs,
+        "df_model_": df_model,
+        "df_resid_": n_obs - size,
+        "aic_": 2 * size - 2 * log_likelihood,
+        "bic_": size * float(np.log(n_obs)) - 2 * log_likelihood,
+        "deviance_": -2 * log_likelihood,
+        "mcfadden_r2_": 1 - log_likelihood / null,
+        "lr_statistic_": statistic,
+        "lr_pvalue_": float(stats.chi2.sf(statistic, df_model)),
+    }
+
+
+def _test(statistic: float, df: int) -> LikelihoodTest:
+    return LikelihoodTest(statistic, df, float(stats.chi2.sf(statistic, df)))
+
+
+def _position(label: Any, classes: np.ndarray) -> int:
+    found = np.flatnonzero(classes == label)
+    if len(found) != 1:
+        raise ValueError(f"{label!r} is not one of the classes {classes.tolist()}.")
+    return int(found[0])
+
+
+def _covariance_name(cov_type: str, small_sample: bool, groups: Any) -> str:
+    if cov_type == "observed":
+        return "observed information"
+    if cov_type == "robust":
+        return "HC1" if small_sample else "HC0"
+    return f"{'CR1' if small_sample else 'CR0'}, {len(np.unique(np.asarray(groups)))} clusters"
+
+
+def _check_level(level: Any) -> None:
+    if not isinstance(level, Real) or not 0 < float(level) < 1:
+        raise ValueError(f"level must be a number between 0 and 1; got {level!r}.")
