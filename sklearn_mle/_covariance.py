@@ -66,7 +66,9 @@ def covariance_factor(maximum: Maximum, cov_type: str, groups: Any, small_sample
             factor = n_groups / _positive(n_groups - 1, "clusters")
             factor *= (n_obs - 1) / _positive(n_obs - size, "observations")
     values, vectors = linalg.eigh(factor * meat)
-    half = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    # Fewer clusters than parameters leave a rank that is theirs; what rounding adds to it is dropped.
+    kept = values > size * np.finfo(float).eps * values[-1]
+    half = np.sqrt(values[kept])[:, None] * vectors.T[kept]
     return (half @ maximum.inverse_factor.T) @ maximum.inverse_factor
 
 
