@@ -28,7 +28,7 @@ from ._pipeline import INTERCEPT, FittedModel
 from ._precondition import null_coordinates
 from ._problem import RoundProblem
 from ._samples import Samples
-from ._separation import SeparationFinding, SeparationKind, diagnose_separation
+from ._separation import SeparationKind, diagnose_separation, recession_signs
 from ._subspace import minimize_on_subspace
 from ._targets import aligned_distributions, check_weights, is_matrix, label_indices
 from ._typing import Design, FloatArray, IntArray, Targets
@@ -48,6 +48,8 @@ _LAST_DIGIT = 1e-11
 # Of a direction without variation, in columns of unit scale, what counts as taking part.
 _TAKES_PART = 1e-6
 _NAMES_SHOWN = 10
+# To say what becomes of each coefficient, once it is known that some diverge.
+_SECONDS_FOR_SIGNS = 5.0
 
 
 @dataclass(frozen=True)
@@ -229,8 +231,9 @@ def _locate(model: FittedModel, samples: Samples) -> Maximum:
         ((W, moved),) = layout.unpack(theta)
         if moved is not None:
             b = moved if samples.shift is None else moved - W @ samples.shift
-    curvature = DenseCurvature(RoundProblem.hessian(problem, start))
-    return Maximum(model, samples, problem, W, b, nll, value, curvature)
+        information = problem.hessian(start)
+    # The first Hessian of a problem with Jeffreys' prior is the information alone.
+    return Maximum(model, samples, problem, W, b, nll, value, DenseCurvature(information))
 
 
 def _prior(problem: RoundProblem) -> float:
@@ -257,7 +260,8 @@ def _refuse_separated(
     largest = np.square(lapack.dtrtri(curvature.factor, lower=1)[0]).sum(axis=0).max()
     if not moving and largest <= _DOUBTFUL_VARIANCE:
         return
-    finding = _diagnose(samples, problem, step)
+    question = _question(samples, problem, step)
+    finding = diagnose_separation(**question)
     if finding.kind is SeparationKind.OVERLAP or (finding.kind is SeparationKind.UNDECIDED and not moving):
         return
     remedy = (
@@ -275,24 +279,43 @@ def _refuse_separated(
     raise ValueError(
         f"Classes are {how} separated: {_listed(model.classifier.classes_[list(finding.classes)])}, by {by}. No "
         f"maximum-likelihood estimate exists: coefficients grow without bound, and standard errors, tests and "
-        f"intervals have no meaning. {remedy}"
+        f"intervals have no meaning.{_which_diverge(model, question, finding.kind)} {remedy}"
     )
 
 
-def _diagnose(samples: Samples, problem: RoundProblem, step: FloatArray) -> SeparationFinding:
+def _question(samples: Samples, problem: RoundProblem, step: FloatArray) -> dict[str, Any]:
+    """Arguments of `diagnose_separation`, with a step as the direction to try first."""
     layout = problem.coordinates.layout
     ((W, b),) = layout.unpack(step)
     candidate = W
     if b is not None:
         candidate = np.column_stack([W, b if samples.shift is None else b - W @ samples.shift])
-    return diagnose_separation(
-        samples.X,
-        samples.y if samples.y.ndim == 1 else samples.y.T,
-        samples.w,
-        n_classes=samples.n_classes,
-        fit_intercept=layout.fit_intercept,
-        candidate=candidate if np.isfinite(candidate).all() else None,
-    )
+    return {
+        "X": samples.X,
+        "Y": samples.y if samples.y.ndim == 1 else samples.y.T,
+        "sample_weight": samples.w,
+        "n_classes": samples.n_classes,
+        "fit_intercept": layout.fit_intercept,
+        "candidate": candidate if np.isfinite(candidate).all() else None,
+    }
+
+
+def _which_diverge(model: FittedModel, question: dict[str, Any], kind: SeparationKind) -> str:
+    """A sentence on what becomes of each coefficient, where some of them stay finite."""
+    if kind is SeparationKind.COMPLETE:
+        return ""
+    try:
+        signs = recession_signs(**question, time_limit=_SECONDS_FOR_SIGNS)
+    except ValueError:
+        return ""
+    names, classes = names_of(model, question["fit_intercept"]), model.classifier.classes_
+    places = np.argwhere(np.isinf(signs))
+    diverging = [f"{names[j]} ({classes[k + 1]}) to {'+' if signs[k, j] > 0 else '-'}inf" for k, j in places]
+    finite, open_ = int((signs == 0).sum()), int(np.isnan(signs).sum())
+    if not diverging:
+        return ""
+    rest = f"{finite} stay finite" + (f", {open_} are undetermined" if open_ else "")
+    return f" Coefficients against {classes[0]} that diverge: {_listed(diverging)}; {rest}."
 
 
 def _refuse_collinear(model: FittedModel, samples: Samples, null: FloatArray) -> None:

@@ -2,9 +2,17 @@
 
 from dataclasses import dataclass
 from html import escape
+from typing import Any
+
+import numpy as np
+
+from ._comparison import LikelihoodTest
+from ._typing import FloatArray
 
 _RULE = "="
 _LINE = "-"
+# Smaller p-values are a matter of how well a tail is known.
+_LEAST_P = 1e-99
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,62 @@ class Summary:
         )
 
 
+def summarise(
+    inference: Any,
+    intervals: FloatArray,
+    level: float,
+    covariance: str,
+    overall: LikelihoodTest | None,
+    notes: tuple[str, ...],
+) -> Summary:
+    """The summary of a `LikelihoodInference`.
+
+    Parameters
+    ----------
+    inference : LikelihoodInference
+    intervals : array of shape (K - 1, p + 1, 2), at `level`
+    covariance : name of the covariance
+    overall : the test of all columns where the covariance is a sandwich, which the likelihood ratio does without
+    notes : lines below the table
+    """
+    tail = (1 - level) / 2
+    low, high = f"[{tail:.3g}", f"{1 - tail:.3g}]"
+    header = ("", "coef", "std err", "z", "P>|z|", low, high, "odds ratio", low, high)
+    others = [label for label in inference.classes_.tolist() if label != inference.base_class_]
+    blocks = []
+    with np.errstate(over="ignore"):
+        for k, label in enumerate(others):
+            rows = []
+            for j, name in enumerate(inference.feature_names_):
+                values = (inference.coef_[k, j], *intervals[k, j])
+                cells = [number(values[0]), number(inference.se_[k, j]), f"{inference.z_[k, j]:.3f}"]
+                cells += [p_value(inference.pvalues_[k, j]), *map(number, values[1:]), *map(number, np.exp(values))]
+                rows.append((name, *cells))
+            blocks.append((f"{label} against {inference.base_class_}", tuple(rows)))
+    title = "Logistic regression" if len(inference.classes_) == 2 else "Softmax (multinomial logit) regression"
+    return Summary(title, _facts(inference, covariance, overall), header, tuple(blocks), notes)
+
+
+def _facts(inference: Any, covariance: str, overall: LikelihoodTest | None) -> tuple[tuple[str, str], ...]:
+    name, statistic, tail = "LR", inference.lr_statistic_, inference.lr_pvalue_
+    if overall is not None:
+        name, statistic, tail = "Wald", overall.statistic, overall.pvalue
+    return (
+        ("Observations", f"{inference.n_obs_:.10g}"),
+        ("Classes", str(len(inference.classes_))),
+        ("Base class", str(inference.base_class_)),
+        ("Df model", str(inference.df_model_)),
+        ("Df residuals", f"{inference.df_resid_:.10g}"),
+        ("Covariance", covariance),
+        ("Log-likelihood", f"{inference.log_likelihood_:.4f}"),
+        ("Null log-likelihood", f"{inference.null_log_likelihood_:.4f}"),
+        (f"{name} chi2({inference.df_model_})", f"{statistic:.4f}" if np.isfinite(statistic) else "none"),
+        ("P > chi2", p_value(tail)),
+        ("McFadden R2", f"{inference.mcfadden_r2_:.4f}"),
+        ("AIC, BIC", f"{inference.aic_:.3f}, {inference.bic_:.3f}"),
+    )
+
+
 def number(value: float, digits: int = 4) -> str:
     """A number of the table: `digits` decimals, or powers of ten where those do not show it."""
     size = abs(value)
@@ -89,4 +153,8 @@ def number(value: float, digits: int = 4) -> str:
 
 def p_value(value: float) -> str:
     """A p-value: three decimals, smaller ones in powers of ten."""
-    return f"{value:.3f}" if value >= 0.001 or value == 0 else f"{value:.1e}"
+    if np.isnan(value):
+        return "none"
+    if value < _LEAST_P:
+        return f"<{_LEAST_P:.0e}"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

@@ -291,8 +291,8 @@ class ProfileLikelihoodDisplay:
         k = 0 if target is None else others.index(target)
         j = inference.feature_names_.index(feature)
         estimate, error = float(inference.coef_[k, j]), float(inference.se_[k, j])
-        values = estimate + np.linspace(-width, width, n_points) * error
-        values, log_likelihood = inference.profile_log_likelihood(feature, target, values)
+        at: FloatArray = estimate + np.linspace(-width, width, n_points) * error
+        values, log_likelihood = inference.profile_log_likelihood(feature, target, at)
         display = cls(
             values=values,
             log_likelihood=log_likelihood,

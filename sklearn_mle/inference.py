@@ -9,40 +9,19 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-from scipy import linalg, stats
+from scipy import stats
 
+from ._comparison import LikelihoodTest, check_restricted, left_out, likelihoods, ratio_test, wald_statistic
 from ._covariance import COV_TYPES, covariance_factor
 from ._effects import average_effects, discrete_effects, probability_intervals, zero_one_columns
 from ._jeffreys import JeffreysProblem
 from ._maximum import Maximum, find_maximum, names_of, unseen
 from ._pipeline import INTERCEPT, open_model
 from ._profile import profile, restricted_minimum
-from ._summary import Summary, number, p_value
+from ._summary import Summary, summarise
 from ._typing import FloatArray, IntArray
 
 __all__ = ["LikelihoodInference", "LikelihoodTest"]
-
-# A restricted model may come out above the full one by the tolerance of its fit.
-_NESTED = 1e-6
-# A Wald test has as many degrees of freedom as its covariance has rank, down to this share of a variance.
-_RANK = 1e-10
-
-
-@dataclass(frozen=True)
-class LikelihoodTest:
-    """A test of a hypothesis on coefficients.
-
-    Attributes
-    ----------
-    statistic : float
-        Chi-squared with `df` degrees of freedom under the hypothesis, in large samples.
-    df : int
-    pvalue : float
-    """
-
-    statistic: float
-    df: int
-    pvalue: float
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -199,7 +178,7 @@ class LikelihoodInference:
             coef, B = maximum.contrasts(base)
             contrast_factor = factor @ np.kron(B, maximum.feature_map).T
             se = np.linalg.norm(contrast_factor, axis=0).reshape(coef.shape)
-            likelihoods = _likelihoods(maximum)
+            statistics = likelihoods(maximum)
         z = coef / se
         arrays = {
             "coef_": coef,
@@ -212,7 +191,7 @@ class LikelihoodInference:
             array.setflags(write=False)
         return cls(
             **arrays,
-            **likelihoods,
+            **statistics,
             classes_=classes,
             base_class_=classes[base],
             feature_names_=names_of(model, maximum.fit_intercept),
@@ -312,18 +291,8 @@ class LikelihoodInference:
         """
         columns = self._columns(features)
         places = [(k, int(j)) for k in range(len(self.coef_)) for j in columns]
-        part = self._factor @ self._rows(places).T
-        scale = np.linalg.norm(part, axis=0)
-        triangle = linalg.qr(part / scale, mode="r")[0][: len(places)]
-        if len(triangle) < len(places) or np.abs(np.diag(triangle)).min() < _RANK:
-            raise ValueError(
-                f"The covariance has too low a rank to test {len(places)} coefficients at once: there are too few "
-                "clusters. Test fewer, or use another cov_type."
-            )
-        whitened = linalg.solve_triangular(
-            triangle, np.array([self.coef_[place] for place in places]) / scale, trans="T"
-        )
-        return _test(float(whitened @ whitened), len(places))
+        coef = np.array([self.coef_[place] for place in places])
+        return wald_statistic(self._factor @ self._rows(places).T, coef)
 
     def lr_test(self, restricted: Any) -> LikelihoodTest:
         """Likelihood-ratio test against a restricted model.
@@ -356,18 +325,7 @@ class LikelihoodInference:
             n_parameters = size - len(self.coef_) * len(columns)
         else:
             log_likelihood, n_parameters = self._of_estimator(restricted)
-        statistic = 2 * (self.penalised_log_likelihood_ - log_likelihood)
-        if n_parameters >= size:
-            raise ValueError(
-                f"The restricted model has {n_parameters} parameters, this one has {size}: a likelihood-ratio test "
-                "compares with a model of fewer."
-            )
-        if statistic < -_NESTED * max(1.0, abs(log_likelihood)):
-            raise ValueError(
-                f"The restricted model is the more likely one, by {-statistic / 2:.4g} nats: it is not nested in this "
-                "one, or was fitted to other rows or weights."
-            )
-        return _test(max(statistic, 0.0), size - n_parameters)
+        return ratio_test(self.penalised_log_likelihood_, size, log_likelihood, n_parameters)
 
     def predict_proba_interval(self, X: Any, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
         """Confidence intervals of the probabilities of the classes.
@@ -460,59 +418,20 @@ class LikelihoodInference:
         Summary
             ``str`` gives the text; a notebook shows HTML.
         """
-        ends = self.conf_int(level)
-        tail = (1 - level) / 2
-        low, high = f"[{tail:.3g}", f"{1 - tail:.3g}]"
-        header = ("", "coef", "std err", "z", "P>|z|", low, high, "odds ratio", low, high)
-        blocks = []
-        with np.errstate(over="ignore"):
-            for k, label in enumerate(self._other_classes()):
-                rows = []
-                for j, name in enumerate(self.feature_names_):
-                    b, (lower, upper) = self.coef_[k, j], ends[k, j]
-                    cells = [number(b), number(self.se_[k, j]), f"{self.z_[k, j]:.3f}", p_value(self.pvalues_[k, j])]
-                    cells += [number(lower), number(upper), *(number(np.exp(v)) for v in (b, lower, upper))]
-                    rows.append((name, *cells))
-                blocks.append((f"{label} against {self.base_class_}", tuple(rows)))
-        title = "Logistic regression" if len(self.classes_) == 2 else "Softmax (multinomial logit) regression"
-        return Summary(title, self._facts(), header, tuple(blocks), self._notes())
-
-    def _facts(self) -> tuple[tuple[str, str], ...]:
-        if self.cov_type_ == "observed":
-            name, statistic, tail = "LR", self.lr_statistic_, self.lr_pvalue_
-        else:
-            # The likelihood ratio rests on what a sandwich does without.
-            test = None if not self.df_model_ else self._overall_wald()
-            name, statistic, tail = ("Wald", np.nan, np.nan) if test is None else ("Wald", test.statistic, test.pvalue)
-        return (
-            ("Observations", f"{self.n_obs_:.10g}"),
-            ("Classes", str(len(self.classes_))),
-            ("Base class", str(self.base_class_)),
-            ("Df model", str(self.df_model_)),
-            ("Df residuals", f"{self.df_resid_:.10g}"),
-            ("Covariance", self._covariance_name),
-            ("Log-likelihood", f"{self.log_likelihood_:.4f}"),
-            ("Null log-likelihood", f"{self.null_log_likelihood_:.4f}"),
-            (f"{name} chi2({self.df_model_})", f"{statistic:.4f}"),
-            ("P > chi2", p_value(tail)),
-            ("McFadden R2", f"{self.mcfadden_r2_:.4f}"),
-            ("AIC, BIC", f"{self.aic_:.3f}, {self.bic_:.3f}"),
-        )
-
-    def _overall_wald(self) -> LikelihoodTest | None:
-        try:
-            return self.wald_test([name for name in self.feature_names_ if name != INTERCEPT])
-        except ValueError:
-            return None
-
-    def _notes(self) -> tuple[str, ...]:
+        overall = None if self.cov_type_ == "observed" else self._overall_wald()
         notes = []
         if self._maximum.model.per_standard_deviation:
             notes.append("Coefficients are per standard deviation: the step before the classifier is a StandardScaler.")
         if self._is_penalised:
-            notes.append("Jeffreys' prior (Firth's bias reduction); the likelihood-ratio test is of the penalised")
-            notes.append("likelihood.")
-        return tuple(notes)
+            notes.append("Jeffreys' prior (Firth's bias reduction): the LR statistic is of the penalised likelihood.")
+        return summarise(self, self.conf_int(level), level, self._covariance_name, overall, tuple(notes))
+
+    def _overall_wald(self) -> LikelihoodTest:
+        """The test of all columns, nan where clusters are too few for it."""
+        try:
+            return self.wald_test([name for name in self.feature_names_ if name != INTERCEPT])
+        except ValueError:
+            return LikelihoodTest(np.nan, self.df_model_, np.nan)
 
     @property
     def _is_penalised(self) -> bool:
@@ -563,35 +482,11 @@ class LikelihoodInference:
         return self.penalised_log_likelihood_ - (least - self._maximum.objective)
 
     def _of_estimator(self, estimator: Any) -> tuple[float, int]:
-        other = open_model(estimator)
-        classifier = other.classifier
-        if len(classifier.coefs_) > 1 or np.isfinite(classifier.C) or classifier.bounds is not None:
-            raise ValueError("The restricted model must be linear, fitted with C=np.inf and without bounds.")
-        if classifier.prior != self._maximum.model.classifier.prior:
-            raise ValueError("Both models must have the same prior; refit the restricted one.")
-        if not np.array_equal(classifier.classes_, self.classes_):
-            raise ValueError("The restricted model has other classes; fit it to the same rows.")
-        if not classifier.converged_:
-            raise ValueError("The restricted model has not converged; raise its max_iter.")
-        total = classifier.nll_ / classifier.loss_ if classifier.loss_ else self.n_obs_
-        if abs(total - self.n_obs_) > 1e-6 * self.n_obs_:
-            raise ValueError(
-                f"The restricted model was fitted to {total:.10g} observations, this one to {self.n_obs_:.10g}; a "
-                "likelihood-ratio test wants the same rows and weights."
-            )
-        n_parameters = len(self.coef_) * (len(other.names) + bool(classifier.fit_intercept))
-        if not self._is_penalised:
-            return -float(classifier.nll_), n_parameters
-        named = other.steps is not None or hasattr(classifier, "feature_names_in_")
-        left_out = [name for name in self._maximum.model.names if name not in other.names]
-        if not named or not set(other.names) <= set(self._maximum.model.names) or not left_out:
-            raise ValueError(
-                "With Jeffreys' prior the restricted likelihood is penalised by the information of the full model: "
-                "hand in the names of the columns to leave out, instead of an estimator."
-            )
-        if bool(classifier.fit_intercept) != self._maximum.fit_intercept:
-            left_out.append(INTERCEPT)
-        return self._restricted(self._columns(left_out)), n_parameters
+        other = check_restricted(estimator, self._maximum)
+        n_parameters = len(self.coef_) * (len(other.names) + bool(other.classifier.fit_intercept))
+        if self._is_penalised:
+            return self._restricted(self._columns(left_out(other, self._maximum))), n_parameters
+        return -float(other.classifier.nll_), n_parameters
 
     def _check_likelihood(self, what: str) -> None:
         if self.cov_type_ != "observed":
@@ -599,45 +494,6 @@ class LikelihoodInference:
                 f"{what} rests on the likelihood, and would disregard cov_type={self.cov_type_!r}. Use "
                 "cov_type='observed' for it, or Wald tests and intervals."
             )
-
-
-def _likelihoods(maximum: Maximum) -> dict[str, Any]:
-    samples = maximum.samples
-    n_classes, p, n_obs = maximum.n_classes, samples.n_features, samples.total_weight
-    size = maximum.problem.size
-    log_likelihood = -maximum.nll
-    if maximum.fit_intercept:
-        weights = samples.class_weights()
-        weights = weights[weights > 0]
-        null = float(weights @ np.log(weights / n_obs))
-    else:
-        null = -n_obs * float(np.log(n_classes))
-    df_model = (n_classes - 1) * p
-    if isinstance(maximum.problem, JeffreysProblem):
-        prior = maximum.nll - maximum.objective - maximum.log_det_of_contrasts
-        coef, B = maximum.contrasts(0)
-        slopes = np.kron(B, maximum.feature_map[:p])
-        statistic = 2 * (restricted_minimum(maximum, slopes, -coef[:, :p].ravel()) - maximum.objective)
-    else:
-        prior, statistic = 0.0, 2 * (log_likelihood - null)
-    return {
-        "log_likelihood_": log_likelihood,
-        "null_log_likelihood_": null,
-        "penalised_log_likelihood_": log_likelihood + prior,
-        "n_obs_": n_obs,
-        "df_model_": df_model,
-        "df_resid_": n_obs - size,
-        "aic_": 2 * size - 2 * log_likelihood,
-        "bic_": size * float(np.log(n_obs)) - 2 * log_likelihood,
-        "deviance_": -2 * log_likelihood,
-        "mcfadden_r2_": 1 - log_likelihood / null,
-        "lr_statistic_": statistic,
-        "lr_pvalue_": float(stats.chi2.sf(statistic, df_model)),
-    }
-
-
-def _test(statistic: float, df: int) -> LikelihoodTest:
-    return LikelihoodTest(statistic, df, float(stats.chi2.sf(statistic, df)))
 
 
 def _position(label: Any, classes: np.ndarray) -> int:

@@ -74,5 +74,5 @@ def test_a_profile(inference):
     # near the estimate the profile is its parabola
     assert_allclose(y[3:6], display.parabola_.get_ydata()[3:6], atol=0.05)
     for wrong in ({"feature": "x9", "target": 2}, {"feature": "x1"}, {"feature": "x1", "target": 0}):
-        with pytest.raises(ValueError, match="x9|target|base class"):
+        with pytest.raises(ValueError, match=r"x9|target|base class"):
             ProfileLikelihoodDisplay.from_inference(inference, **wrong)

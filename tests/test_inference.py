@@ -216,9 +216,10 @@ def test_statsmodels_binary():
         ("cluster", {"groups": groups}, True),
     ):
         clustered = infer(X, y, cov_type=cov_type, small_sample=small, **keywords)
-        kinds = {"robust": "HC0", "cluster": "cluster"}
-        options = {"groups": groups, "use_correction": False} if keywords else {}
-        other = model.fit(method="newton", tol=1e-12, disp=0, cov_type=kinds[cov_type], cov_kwds=options)
+        options = {"cov_type": "HC0"}
+        if keywords:
+            options = {"cov_type": "cluster", "cov_kwds": {"groups": groups, "use_correction": False}}
+        other = discrete.Logit(y, design).fit(method="newton", tol=1e-12, disp=0, **options)
         n, k, G = len(X), 4, 20
         factor = 1.0 if not small else n / (n - k) if cov_type == "robust" else G / (G - 1) * (n - 1) / (n - k)
         assert_allclose(clustered.se_[0], other.bse * np.sqrt(factor), rtol=1e-6)
@@ -492,7 +493,7 @@ def test_comparisons_that_are_none():
         full.lr_test((full.log_likelihood_ + 1, 3))
     with pytest.raises(ValueError, match="classes"):
         full.lr_test(SoftmaxMLEClassifier().fit(X[:, :2], y > 0))
-    with pytest.raises(ValueError, match="C=np.inf"):
+    with pytest.raises(ValueError, match=r"C=np\.inf"):
         full.lr_test(SoftmaxMLEClassifier(C=1.0).fit(X[:, :2], y))
     with pytest.raises(ValueError, match="prior"):
         full.lr_test(SoftmaxMLEClassifier(prior="jeffreys").fit(X[:, :2], y))
@@ -573,14 +574,14 @@ def test_a_feature_of_a_pipeline_is_all_its_columns(convert):
     assert found.wald_test(["income"]) == found.wald_test("log__income")
     assert found.wald_test(["age", "region"]).df == found.wald_test("age").df + 4
     assert found.lr_test("region").df == 4
-    with pytest.raises(ValueError, match="height.*age"):
+    with pytest.raises(ValueError, match=r"height.*age"):
         found.wald_test("height")
     assert "per standard deviation" in str(found.summary())
     effects, _ = found.marginal_effects(X[:10])
     assert effects.shape == (3, len(names) - 1)
     lower, upper = found.predict_proba_interval(X[:5])
     P = model.predict_proba(X[:5])
-    assert ((lower < P) & (P < upper)).all()
+    assert ((lower < P) & (upper > P)).all()
 
 
 def test_a_pipeline_of_arrays():
