@@ -123,7 +123,7 @@ def _estimate(
     variance = model.C / (1 - model.l1_ratio) if model.l1_ratio < 1 else np.inf
     box, l1 = None, None
     if model.bounds is None and not (model.l1_ratio and np.isfinite(model.C)):
-        coordinates, class_metric = null_coordinates(layout, samples, variance)
+        coordinates, class_metric = null_coordinates(layout, samples, variance, whiten=jeffreys)
     else:
         everywhere = np.full((model.n_classes if n_outputs > 1 else 1, model.X.shape[1]), np.inf)
         bounds = (-everywhere, everywhere) if model.bounds is None else model.bounds

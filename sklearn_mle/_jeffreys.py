@@ -35,18 +35,7 @@ _LEAST_CURVATURE = 0.05
 
 
 def jeffreys_problem(objective: NegativeLogLikelihood, coordinates: Coordinates) -> "JeffreysProblem":
-    """The problem with the origin moved to where every class has some probability, whatever its weight.
-
-    Raises
-    ------
-    ValueError
-        For more columns than the information can be taken of.
-    """
-    if coordinates.transform.ndim == 1:
-        raise ValueError(
-            f"prior='jeffreys' needs the information of all parameters at once; {coordinates.rank} columns are too "
-            "many. Use a Gaussian prior (C), or fewer columns."
-        )
+    """The problem with the origin moved to where every class has some probability, whatever its weight."""
     layout, samples = coordinates.layout, objective.samples
     # Half an observation a class: the estimate of an intercept alone under this prior, nearly.
     logs = np.log(samples.class_weights() + 0.5)

@@ -48,6 +48,8 @@ _LAST_DIGIT = 1e-11
 # Of a direction without variation, in columns of unit scale, what counts as taking part.
 _TAKES_PART = 1e-6
 _NAMES_SHOWN = 10
+# Entries of a block of rows in whitened columns.
+_BLOCK_ENTRIES = 1 << 21
 # To say what becomes of each coefficient, once it is known that some diverge.
 _SECONDS_FOR_SIGNS = 5.0
 
@@ -131,6 +133,13 @@ class Maximum:
         return float(len(self.feature_map) * logs[0] + len(B) * logs[1])
 
 
+class _Rows(Samples):
+    """Samples whose blocks, sparse ones too, are small enough to be whitened."""
+
+    def _rows_per_block(self) -> int:
+        return min(super()._rows_per_block(), max(256, _BLOCK_ENTRIES // max(1, self.n_features)))
+
+
 def find_maximum(model: FittedModel, X: Any, y: Any, sample_weight: Any) -> Maximum:
     """The estimate among its data.
 
@@ -182,7 +191,7 @@ def _samples(model: FittedModel, X: Any, y: Any, sample_weight: Any) -> Samples:
         targets = label_indices(y, classifier.classes_)
     if targets.shape[-1] != design.shape[0]:
         raise ValueError(f"X has {design.shape[0]} samples, but y has {targets.shape[-1]}.")
-    return Samples(
+    return _Rows(
         design,
         targets,
         check_weights(sample_weight, design),
@@ -199,7 +208,7 @@ def _locate(model: FittedModel, samples: Samples) -> Maximum:
     W = classifier.coefs_[0].T.astype(np.float64)
     b = classifier.intercepts_[0].astype(np.float64)
     layout = Layout((W.shape[1], len(W)), bool(classifier.fit_intercept))
-    coordinates, _ = null_coordinates(layout, samples, np.inf)
+    coordinates, _ = null_coordinates(layout, samples, np.inf, whiten=True)
     shifted = b if samples.shift is None else b + W @ samples.shift
     gauge = gauge_basis(len(W))
     weights, intercepts = gauge @ (gauge.T @ W), gauge @ (gauge.T @ shifted)
@@ -243,7 +252,7 @@ def _prior(problem: RoundProblem) -> float:
 
 def _refuse_absent(classifier: Any, samples: Samples) -> None:
     absent = np.flatnonzero(samples.class_weights() == 0)
-    if len(absent):
+    if len(absent) and classifier.fit_intercept:
         raise ValueError(
             f"Classes without any weight are separated from the others: {_listed(classifier.classes_[absent])}. Their "
             "probability goes to 0, and no maximum-likelihood estimate exists. Drop them from y, or fit with "
@@ -377,7 +386,7 @@ def names_of(model: FittedModel, fit_intercept: bool) -> tuple[str, ...]:
 def unseen(X: Design, maximum: Maximum) -> Samples:
     """Rows without targets, in the columns of the estimate."""
     n_rows = X.shape[0]
-    return Samples(
+    return _Rows(
         X,
         np.zeros(n_rows, dtype=np.int32),
         None,

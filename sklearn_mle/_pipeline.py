@@ -41,6 +41,8 @@ class FittedModel:
         if self.steps is None:
             return False
         last = self.steps[-1]
+        while isinstance(last, Pipeline):
+            last = last.steps[-1][1]
         return isinstance(last, StandardScaler) and bool(last.with_std)
 
     def transform(self, X: Any) -> Design:

@@ -162,7 +162,9 @@ class Coordinates:
         return self.layout.pack([(self.without_gauge(W - spurious), b)])
 
 
-def null_coordinates(network_layout: Layout, samples: Samples, C: float) -> tuple[Coordinates, FloatArray]:
+def null_coordinates(
+    network_layout: Layout, samples: Samples, C: float, *, whiten: bool = False
+) -> tuple[Coordinates, FloatArray]:
     """Coordinates that are round at the model without features.
 
     Parameters
@@ -171,6 +173,8 @@ def null_coordinates(network_layout: Layout, samples: Samples, C: float) -> tupl
     samples : Samples
         Its `shift` is set where the columns lie too far from zero for W x + b to keep its digits.
     C : float
+    whiten : bool
+        Take second moments however many columns there are: who inverts the Hessian afterwards can afford them.
 
     Returns
     -------
@@ -182,7 +186,8 @@ def null_coordinates(network_layout: Layout, samples: Samples, C: float) -> tupl
     shares = samples.class_weights() / samples.total_weight
     A, intercepts = _null_model(shares, basis, fit_intercept)
     a = np.trace(A) / A.shape[0]
-    wide = samples.n_features > (_MAX_SPARSE_FEATURES if samples.is_sparse else _MAX_DENSE_FEATURES)
+    widest = _MAX_SPARSE_FEATURES if samples.is_sparse else _MAX_DENSE_FEATURES
+    wide = samples.n_features > widest and not whiten
     columns, rows = _columns(samples, fit_intercept, wide)
     mass = a * samples.total_weight
     class_metric = A / a

@@ -180,19 +180,17 @@ class LikelihoodInference:
             se = np.linalg.norm(contrast_factor, axis=0).reshape(coef.shape)
             statistics = likelihoods(maximum)
         z = coef / se
-        arrays = {
+        arrays: dict[str, Any] = {
             "coef_": coef,
             "se_": se,
             "z_": z,
             "pvalues_": 2 * stats.norm.sf(np.abs(z)),
             "covariance_": contrast_factor.T @ contrast_factor,
         }
-        for array in arrays.values():
-            array.setflags(write=False)
         return cls(
-            **arrays,
+            **{name: _frozen(array) for name, array in arrays.items()},
             **statistics,
-            classes_=classes,
+            classes_=_frozen(classes),
             base_class_=classes[base],
             feature_names_=names_of(model, maximum.fit_intercept),
             cov_type_=cov_type,
@@ -494,6 +492,12 @@ class LikelihoodInference:
                 f"{what} rests on the likelihood, and would disregard cov_type={self.cov_type_!r}. Use "
                 "cov_type='observed' for it, or Wald tests and intervals."
             )
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array.setflags(write=False)
+    return array
 
 
 def _position(label: Any, classes: np.ndarray) -> int:

@@ -445,6 +445,19 @@ def test_soft_labels():
     assert_allclose(soft.se_, whole.se_ * np.sqrt(2), rtol=1e-6)
 
 
+def test_many_sparse_columns():
+    rng = np.random.default_rng(0)
+    X = sparse.csr_array(rng.binomial(1, 0.05, size=(4000, 620)).astype(float))
+    y = (X[:, :5].sum(axis=1) + rng.logistic(size=4000) > 0.5).astype(int)
+    found = infer(X, y)
+    design = np.column_stack([X.toarray(), np.ones(4000)])
+    P = 1 / (1 + np.exp(-design @ found.coef_[0]))
+    expected = np.linalg.inv((design.T * (P * (1 - P))) @ design)
+    assert_allclose(found.covariance_, expected, rtol=1e-6, atol=1e-9)
+    twice = sparse.csr_array(sparse.hstack([X, X[:, :1]]))
+    refused(SoftmaxMLEClassifier().fit(twice, y), twice, y, r"collinear: x0, x620\.")
+
+
 def test_many_clusters_in_any_order():
     X, y = simulated(n=3000, p=2, K=3, seed=4)
     clf = SoftmaxMLEClassifier().fit(X, y)
