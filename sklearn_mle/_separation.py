@@ -52,6 +52,8 @@ _INPUT_ROUNDINGS = 2.0
 _MAGNIFIED = 2.0**10
 _TIGHTEST = 1e-10
 _LP_TOLERANCES = (1e-7, 1e-13), (_TIGHTEST, 0.0)  # primal; dual, relative to the cost
+# What the default leaves of violated margins, amplified by the solution of its equations.
+_LP_NOISE = 1e-8
 # Margins of a candidate this far below its largest may be on their way to zero; a check of all rows follows.
 _CANDIDATE_SLACK = 1e-2
 # Rows are handed over magnified: what HiGHS tolerates is then 1e-13 of V, and the coefficients that it takes for
@@ -73,6 +75,8 @@ _BLOCK = 2**18
 _MAX_DENSE = 2**24
 # Entries of the rows that join a program at a time.
 _MAX_BATCH = 5_000_000
+# Projections decompose dense matrices of this order, in seconds.
+_MAX_PROJECTED = 2_000
 # More unknowns than this are beyond a simplex method within any time limit that one would set here.
 _MAX_UNKNOWNS = 5_000
 
@@ -146,7 +150,7 @@ class _Rows:
         self.X, self.n, self.intercept = X, X.shape[0], intercept
         self.n_classes = n_classes or (int(Y.max()) + 1 if Y.ndim == 1 else Y.shape[1])
         self.q = X.shape[1] + intercept
-        self.reference = Y if Y.ndim == 1 else Y.argmax(axis=1)
+        self.reference: IntArray = Y if Y.ndim == 1 else Y.argmax(axis=1)
         own = np.zeros((self.n, self.n_classes), dtype=bool)
         own[np.arange(self.n), self.reference] = True
         self.outside = ~own if Y.ndim == 1 else Y == 0
@@ -199,6 +203,11 @@ class _Rows:
         size += _INPUT_ROUNDINGS * self.eps * (np.abs(V[:, : len(self.center)]) @ np.abs(self.center / self.scale))
         own = np.arange(self.n), self.reference
         return z[own][:, np.newaxis] - z, size[own][:, np.newaxis] + size
+
+    def separated(self, V: FloatArray) -> BoolArray:
+        """Pairs (n, K) of inequalities that V makes strict."""
+        margins, rounding = self.margins(V)
+        return self.outside & (margins > rounding)
 
     def gradients(self, pairs: IntArray) -> sparse.csr_array:
         """The a_ik of flat pairs i K + k, one a row, as functions of V_1 ... V_{K-1}, flat."""
@@ -257,6 +266,18 @@ def _lowest(values: FloatArray, count: int) -> IntArray:
     return np.arange(len(values)) if count >= len(values) else np.argpartition(values, count)[:count]
 
 
+def _below_the_gap(sizes: FloatArray, slack: float) -> float:
+    """Where, at most `slack` of the largest, sizes leave the widest gap, as a ratio."""
+    largest = sizes.max(initial=0.0)
+    sizes = np.sort(sizes[sizes > _EPS * largest])
+    below = np.searchsorted(sizes, slack * largest)
+    if not below or below == len(sizes):
+        return slack * largest
+    ratios = sizes[1 : below + 1] / sizes[:below]
+    widest = int(np.argmax(ratios))
+    return float(np.sqrt(sizes[widest] * sizes[widest + 1]))
+
+
 class _Cone:
     """The cone of directions of recession, by linear programs on few rows at a time.
 
@@ -273,12 +294,12 @@ class _Cone:
         self.usable = np.tile(rows.usable, rows.n_classes - 1)
         # Twice as many as a vertex can be tight in, as far as memory lasts.
         self.batch = max(1, min(2 * self.unknowns, _MAX_BATCH // rows.q))
-        pool = np.flatnonzero(rows.outside)
+        pool: IntArray = np.flatnonzero(rows.outside)
         even = np.linspace(0, max(len(pool) - 1, 0), min(len(pool), 2 * self.batch)).astype(np.intp)
-        self.pairs = pool[np.unique(even)]
+        self.pairs: IntArray = pool[np.unique(even)]
         if margins is not None:
             self.pairs = np.union1d(self.pairs, pool[_lowest(margins.ravel()[pool], self.batch)])
-        self.ties = np.empty(0, dtype=np.intp)
+        self.ties: IntArray = np.empty(0, dtype=np.intp)
         self.tolerance = _LP_TOLERANCES[0]
 
     def find(self, open_: BoolArray, features: BoolArray | None = None) -> FloatArray | None:
@@ -312,20 +333,23 @@ class _Cone:
                 assert result is not None  # zero is feasible
                 bound = np.inf
                 if -result.fun <= _SMALL * (1.0 + np.abs(goal).max()):
-                    bound = _dual_bound(goal, A, E, -result.ineqlin.marginals, -result.eqlin.marginals)
+                    bound = _dual_bound(goal, A, E, -result.ineqlin.marginals, result.eqlin.marginals)
                     if bound <= _NOTHING:
                         return None
                 V = rows.unflatten(basis @ result.x)
                 wrong, news = self._violations(V)
-                if wrong.any() and not len(news):
+                if wrong.any() and wrong.max() <= _LP_NOISE:
+                    # Ties by the thousand would join, each for its share of the noise.
+                    cleaned = self.clean(V, _LP_NOISE)
+                    if cleaned is not None and (open_ is None or np.any(open_ & rows.separated(cleaned))):
+                        return cleaned
                     V = rows.unflatten(basis @ self._refine(goal, A, E, result.x))
                     wrong, news = self._violations(V)
                 self._join(wrong, news)
-            cleaned = self.clean(V, _REFINEMENT) if wrong.any() else V
-            if cleaned is not None:
-                margins, rounding = rows.margins(cleaned)
+            if not wrong.any():
+                margins, rounding = rows.margins(V)
                 if open_ is None or np.any(open_ & (margins > rounding)):
-                    return cleaned
+                    return V
                 if bound <= rounding[open_].sum():
                     return None
         raise _UndecidedError("the classes separate up to a part in 1e10, but not for certain")
@@ -340,9 +364,9 @@ class _Cone:
     def _join(self, wrong: FloatArray, news: IntArray) -> None:
         """Let the most violated of the new pairs into the program."""
         outside = self.rows.outside.ravel()[news]
-        for kind, new in (("pairs", news[outside]), ("ties", news[~outside])):
-            worst = new[_lowest(-wrong[new], self.batch)]
-            setattr(self, kind, np.union1d(getattr(self, kind), worst))
+        pairs, ties = news[outside], news[~outside]
+        self.pairs = np.union1d(self.pairs, pairs[_lowest(-wrong[pairs], self.batch)])
+        self.ties = np.union1d(self.ties, ties[_lowest(-wrong[ties], self.batch)])
 
     def _refine(self, goal: FloatArray, A: sparse.csr_array, E: sparse.csr_array, u: FloatArray) -> FloatArray:
         """Solve the same program about u, magnified: what the solver tolerates of violations becomes rounding.
@@ -396,31 +420,60 @@ class _Cone:
         special position the basis spans all directions that are level in `tied`.
         """
         rows, used = self.rows, np.flatnonzero(self.usable)
-        chosen, basis = np.empty(0, dtype=np.intp), np.eye(self.unknowns)[:, used]
+        chosen, null = np.empty(0, dtype=np.intp), np.eye(len(used))
+        triangle = np.empty((0, len(used)))
+        # A spread over the pairs of classes spans most of what is to be level, at once.
+        first = self._spread(tied)
         while True:
+            if time.monotonic() > self.deadline:
+                raise _UndecidedError("the time limit was reached")
             margins, rounding = rows.margins(V)
             wrong = np.where(tied & (np.abs(margins) > rounding), -np.abs(margins), 0.0).ravel()
             worst = _lowest(wrong, self.unknowns)
-            worst = np.setdiff1d(worst[wrong[worst] < 0], chosen)
+            worst = np.union1d(first, np.setdiff1d(worst[wrong[worst] < 0], chosen)).astype(np.intp)
+            first = first[:0]
             if not len(worst):
+                basis = np.zeros((self.unknowns, null.shape[1]))
+                basis[used] = null
                 return V, basis
             chosen = np.union1d(chosen, worst)
-            A = rows.gradients(chosen).toarray()[:, used]
+            A = rows.gradients(worst).toarray()[:, used]
             A /= np.maximum(np.linalg.norm(A, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-            basis = np.zeros((self.unknowns, 0))
-            null = linalg.null_space(A, rcond=_ROUNDINGS * _EPS * max(A.shape))
-            basis = np.zeros((self.unknowns, null.shape[1]))
-            basis[used] = null
-            V = rows.unflatten(basis @ (basis.T @ V[1:].ravel()))
+            # All rows so far, rotated into no more than there are unknowns: the null space is the same.
+            triangle = linalg.qr(np.vstack([triangle, A]), mode="r")[0][: len(used)]
+            null = linalg.null_space(triangle, rcond=_ROUNDINGS * _EPS * max(len(chosen), len(used)))
+            v = np.zeros(self.unknowns)
+            v[used] = null @ (null.T @ V[1:].ravel()[used])
+            # What projecting leaves of a zero is rounding of V, but not of the margins that are all it has.
+            v[np.abs(v) <= _LEVEL * np.abs(v).max(initial=0.0)] = 0.0
+            V = rows.unflatten(v)
+
+    def _spread(self, tied: BoolArray) -> IntArray:
+        """Some of the `tied` pairs, evenly from each pair of classes: twice as many as it has unknowns."""
+        rows, chosen = self.rows, []
+        for c in range(rows.n_classes):
+            own = np.flatnonzero(rows.reference == c)
+            for k in range(rows.n_classes):
+                at = own[tied[own, k]]
+                step = max(1, len(at) // (2 * rows.q))
+                chosen.append(at[::step] * rows.n_classes + k)
+        return np.concatenate(chosen).astype(np.intp)
 
     def clean(self, V: FloatArray, slack: float) -> FloatArray | None:
-        """V with margins within `slack` of its largest set to zero; None if that is no direction of recession.
+        """V with its small margins set to zero; None if that is no direction of recession.
+
+        Small is what lies below the widest gap between margins, at most `slack` of the largest.
 
         A limit is approached, not met: this is the direction that V is on its way to.
         """
+        if self.unknowns > _MAX_PROJECTED:
+            return None
         margins, _ = self.rows.margins(V)
-        near = np.abs(margins) <= slack * np.abs(margins).max(initial=0.0)
-        V, _ = self.level(V, (self.rows.outside & near) | self.rows.inside)
+        near = np.abs(margins) <= _below_the_gap(np.abs(margins[self.rows.outside]), slack)
+        try:
+            V, _ = self.level(V, (self.rows.outside & near) | self.rows.inside)
+        except _UndecidedError:
+            return None
         return None if self._violations(V)[0].any() else V
 
     def simplest(self, open_: BoolArray, V: FloatArray, named: BoolArray) -> tuple[FloatArray, BoolArray, str]:
@@ -519,7 +572,7 @@ def diagnose_separation(
         A direction that may separate, the estimate reached or the last Newton step, units of X and intercept
         last; (1, p + fit_intercept) for the one logit of two classes. One pass over the rows then often
         settles the matter, and otherwise the search starts from the rows it finds hardest.
-    time_limit : seconds, about, for the decision; naming features may take as long again
+    time_limit : seconds, about, for the decision; naming features may take a second or a quarter of it more
 
     Returns
     -------
@@ -531,16 +584,16 @@ def diagnose_separation(
     if V is None:
         return SeparationFinding(SeparationKind.UNDECIDED if undecided else SeparationKind.OVERLAP, reason=undecided)
     kind = SeparationKind.COMPLETE if np.array_equal(strict, rows.outside) else SeparationKind.QUASI_COMPLETE
-    # Names are worth as long as the decision took, but not more than the time allowed.
-    cone.deadline = time.monotonic() + min(time_limit, max(_NAMING_SECONDS, time.monotonic() - start))
+    # Names are worth as long as the decision took, in reason.
+    elapsed = time.monotonic() - start
+    cone.deadline = time.monotonic() + max(_NAMING_SECONDS, min(elapsed, time_limit / 4))
     V, features, reason = _named(cone, strict, V)
-    margins, rounding = rows.margins(V)
-    separated = rows.outside & (margins > rounding)
+    separated = rows.separated(V)
     certain = separated.sum(axis=1) == rows.n_classes - 1
     classes = rows.reference[certain] if certain.any() else np.flatnonzero(separated.any(axis=0))
     return SeparationFinding(
         kind,
-        rows.to_original(V / margins.max()),
+        rows.to_original(V / rows.margins(V)[0].max()),
         tuple(int(k) for k in np.unique(classes)),
         tuple(int(j) for j in np.flatnonzero(features)),
         f"separation may be complete: {undecided}" if undecided else reason,
@@ -567,10 +620,9 @@ def _relative_interior(
             return cone, rows.outside & ~open_, total, str(error)
         if V is None:
             break
-        margins, rounding = rows.margins(V)
-        strict = open_ & (margins > rounding)
+        strict = open_ & rows.separated(V)
         if strict.any():
-            total = V / margins.max() + (0.0 if total is None else total)
+            total = V / rows.margins(V)[0].max() + (0.0 if total is None else total)
             open_ &= ~strict
         V = None
     return cone, rows.outside & ~open_, total, ""
@@ -580,13 +632,15 @@ def _named(cone: _Cone, strict: BoolArray, V: FloatArray) -> tuple[FloatArray, B
     """A direction that separates the same pairs by few features, those features, and `simplest`'s reason."""
     rows, open_, total, reasons = cone.rows, strict.copy(), np.zeros_like(V), []
     named = np.zeros(rows.q - rows.intercept, dtype=bool)
-    while open_.any():
+    while np.any(open_):
         part, features, reason = cone.simplest(open_, V, named)
-        margins, rounding = rows.margins(part)
-        total = total + part / margins.max()
+        total = total + part / rows.margins(part)[0].max()
         named |= features
         reasons.append(reason)
-        open_ &= ~(margins > rounding)
+        done = open_ & rows.separated(part)
+        if not done.any():  # strict in one part of V, and within the rounding of another
+            break
+        open_ &= ~done
     return total, named, max(reasons, key=len)
 
 
@@ -635,13 +689,16 @@ def recession_signs(
     cone, strict, V, undecided = _relative_interior(rows, candidate, time.monotonic() + time_limit)
     if undecided:
         raise ValueError(f"{SeparationKind.UNDECIDED.value}: {undecided}")
+    if cone.unknowns > _MAX_PROJECTED:
+        raise ValueError(f"{SeparationKind.UNDECIDED.value}: {cone.unknowns} unknowns are too many")
     V = np.zeros((rows.n_classes, rows.q)) if V is None else V
     start = np.random.default_rng(0).standard_normal(V.shape) * rows.usable
     _, basis = cone.level(start - start[0], (rows.outside & ~strict) | rows.inside)
     signs = np.full((rows.n_classes, rows.q), np.nan)
     for k in range(rows.n_classes):
         for j in np.flatnonzero(rows.usable):
-            signs[k, j] = _sign(cone, basis, rows.coefficient(k, j) - rows.coefficient(base_class, j), V)
+            function = rows.coefficient(k, int(j)) - rows.coefficient(base_class, int(j))
+            signs[k, j] = _sign(cone, basis, function, V)
     if fit_intercept and np.any(rows.center[~rows.usable[:-1]] != 0):
         signs[:, -1] = np.nan  # a constant column shares its part
     return np.delete(signs, base_class, axis=0)

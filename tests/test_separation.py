@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.optimize import linprog
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
-from sklearn_mle._separation import SeparationKind, diagnose_separation
+from sklearn_mle._separation import SeparationKind, diagnose_separation, recession_signs
 
 COMPLETE, QUASI, OVERLAP = SeparationKind.COMPLETE, SeparationKind.QUASI_COMPLETE, SeparationKind.OVERLAP
 
@@ -420,3 +420,69 @@ def test_many_rows_take_seconds():
     start = time.monotonic()
     assert diagnose_separation(X, y).kind is OVERLAP
     assert time.monotonic() - start < 20
+
+
+# -------------------------------------------------------------------------- which coefficients
+
+
+def test_signs_of_the_textbook_example():
+    X, y = np.array([1.0, 2, 3, 3, 4, 5])[:, None], np.array([0, 0, 0, 1, 1, 1])
+    assert recession_signs(X, y) == pytest.approx(np.array([[np.inf, -np.inf]]))
+    # Only the slope is certain if the boundary may lie on either side of zero.
+    X, y = np.array([-2.0, -1, 1, 2])[:, None], np.array([0, 0, 1, 1])
+    np.testing.assert_array_equal(recession_signs(X, y), [[np.inf, np.nan]])
+    np.testing.assert_array_equal(recession_signs(X, y, fit_intercept=False), [[np.inf]])
+    assert not recession_signs(np.arange(6.0)[:, None], np.array([0, 0, 1, 0, 1, 1])).any()
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_dummy_leaves_the_others_finite(scale):
+    X, y = overlapping(300, 3, 3)
+    dummy = scale * ((y == 1) & (np.arange(300) % 4 == 0))
+    found = recession_signs(np.c_[X, dummy] + scale * np.array([0, 1, 0, 3]), y)
+    # Class 1 wins where the dummy is 1; how 0 and 2 share what is lost there, no row says. The intercept takes
+    # back elsewhere what the dummy's shift by 3 gives.
+    np.testing.assert_array_equal(found, [[0, 0, 0, np.inf, -np.inf], [0, 0, 0, np.nan, np.nan]])
+    found = recession_signs(np.c_[X, dummy], y, base_class=1)
+    np.testing.assert_array_equal(found, [[0, 0, 0, -np.inf, 0]] * 2)
+
+
+def test_coefficients_of_collinear_columns_have_no_sign():
+    X, y = overlapping(300, 3, 2)
+    dummy = (y == 1) & (np.arange(300) % 4 == 0)
+    found = recession_signs(np.c_[X, X[:, 0] + X[:, 1], dummy], y)
+    np.testing.assert_array_equal(found, [[np.nan, np.nan, 0, np.nan, np.inf, 0]])
+    found = recession_signs(np.c_[X, np.full(300, 2.5)], y)
+    np.testing.assert_array_equal(found, [[0, 0, 0, np.nan, np.nan]])
+
+
+def test_signs_out_of_time_raise():
+    X, y = overlapping(2000, 8, 3)
+    with pytest.raises(ValueError, match="time limit"):
+        recession_signs(X, y, time_limit=0.0)
+
+
+@given(integer_problems())
+def test_signs_agree_with_the_direction(problem):
+    X, Y, intercept = problem
+    finding = diagnose_separation(X, Y, fit_intercept=intercept)
+    signs = recession_signs(X, Y, fit_intercept=intercept)
+    direction = np.zeros_like(signs) if finding.direction is None else finding.direction[1:] - finding.direction[0]
+    assert np.all(direction[signs == np.inf] >= -1e-12)
+    assert np.all(direction[signs == -np.inf] <= 1e-12)
+    assert direction[signs == 0] == pytest.approx(0.0, abs=1e-9)
+    if finding.kind is OVERLAP:
+        assert not np.isinf(signs).any()
+
+
+def test_what_was_found_survives_the_time_limit():
+    # One dummy is the candidate, the other is not found in time: once separated, the estimate is known not to exist.
+    X, y = overlapping(500, 3, 2)
+    first, second = (y == 0) & (np.arange(500) % 5 == 0), (y == 1) & (np.arange(500) % 7 == 0)
+    X = np.c_[X, first, second]
+    candidate = np.zeros((2, 6))
+    candidate[0, 3] = 1.0
+    finding = diagnose_separation(X, y, candidate=candidate, time_limit=0.0)
+    assert finding.kind is QUASI
+    assert "time" in finding.reason
+    check_certificate(finding, X, y)
