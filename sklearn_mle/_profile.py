@@ -74,10 +74,17 @@ class Profile:
         goal = np.sqrt(drop)
         offset = sign * self.standard_error * np.sqrt(2 * drop)
         inner, outer = 0.0, np.inf * sign
-        found = None
+        found: SubspaceMinimum | None = None
+        reached = 0.0
         enough = max(_ENOUGH, 64 * np.finfo(float).eps * abs(self.minimum))
         for _ in range(_MAX_STEPS):
-            found = self.at(offset, found)
+            try:
+                found = self.at(offset, found)
+            except ArithmeticError:
+                # Too far at once: where classes nearly separate, the curvature dies away.
+                offset = 0.5 * (reached + offset)
+                continue
+            reached = offset
             gone = max(found.value - self.minimum, 0.0)
             if abs(gone - drop) <= enough:
                 return offset

@@ -186,11 +186,12 @@ class LikelihoodInference:
             "z_": z,
             "pvalues_": 2 * stats.norm.sf(np.abs(z)),
             "covariance_": contrast_factor.T @ contrast_factor,
+            "classes_": classes,
         }
+        arrays = {name: _frozen(array) for name, array in arrays.items()}
         return cls(
-            **{name: _frozen(array) for name, array in arrays.items()},
+            **arrays,
             **statistics,
-            classes_=_frozen(classes),
             base_class_=classes[base],
             feature_names_=names_of(model, maximum.fit_intercept),
             cov_type_=cov_type,

@@ -341,6 +341,21 @@ def test_the_ends_of_a_profile_interval_are_rejected_at_its_level(prior):
     assert_array_equal(values, [ends[1, 0], theta[1], ends[1, 1]])
 
 
+def test_profiles_where_classes_nearly_separate():
+    rng = np.random.default_rng(1)
+    X = np.column_stack([np.sort(rng.normal(size=300)), rng.normal(size=300)])
+    y = (X[:, 0] > 0).astype(int)
+    y[148:152] = [1, 0, 1, 0]
+    found = infer(X, y)
+    ends = found.conf_int(method="profile")
+    half = stats.chi2.isf(0.05, 1) / 2
+    for j in range(3):
+        _, curve = found.profile_log_likelihood("x0 x1 intercept".split()[j], values=ends[0, j])
+        assert_allclose(curve, found.log_likelihood_ - half, atol=1e-6)
+    # Wald's interval is far off here
+    assert ends[0, 0, 1] > found.conf_int()[0, 0, 1] + 0.5 * found.se_[0, 0]
+
+
 # --------------------------------------------------------------------------------------- properties
 
 
