@@ -350,7 +350,7 @@ def test_profiles_where_classes_nearly_separate():
     ends = found.conf_int(method="profile")
     half = stats.chi2.isf(0.05, 1) / 2
     for j in range(3):
-        _, curve = found.profile_log_likelihood("x0 x1 intercept".split()[j], values=ends[0, j])
+        _, curve = found.profile_log_likelihood(found.feature_names_[j], values=ends[0, j])
         assert_allclose(curve, found.log_likelihood_ - half, atol=1e-6)
     # Wald's interval is far off here
     assert ends[0, 0, 1] > found.conf_int()[0, 0, 1] + 0.5 * found.se_[0, 0]
