@@ -99,8 +99,7 @@ class Coordinates:
         """The linear part of psi -> theta."""
         blocks = psi.reshape(self.shape)
         V = blocks[:, : self.rank]
-        W = V * self.transform if self.transform.ndim == 1 else V @ self.transform.T
-        W = self._logits(W)
+        W = self._logits(V * self.transform if self.transform.ndim == 1 else V @ self.transform.T)
         if not self.layout.fit_intercept:
             return self.layout.pack([(W, None)])
         b = self._logits(blocks[:, -1]) * self.constant
