@@ -339,8 +339,7 @@ def _run_bounded(
         solution = _run_method(problem, None, method, controls, start)
     if method.takes == "value" or problem.size > POLISHED_SIZE:
         return solution
-    polished = polish(problem, schedule, controls, solution.psi, polished=_POLISHED_NATS_OF_NAMED)
-    return _with_result(polished, solution.result)
+    return _with_result(polish(problem, schedule, controls, solution.psi), solution.result)
 
 
 def _run_method(
