@@ -36,6 +36,9 @@ _SAMPLE_SHARE = 0.25
 # A class with fewer rows in the sample than this for each of its parameters may be separated there.
 _SAMPLE_ROWS_OF_RAREST = 5
 _MAX_SAMPLED_SIZE = 2000
+# Newton's first steps, far from the estimate, are as good on a share of the rows.
+_START_SHARE = 1 / 16
+_LEAST_START_ROWS = 2000
 # Beyond this the d x d matrix is not formed.
 _MAX_EXACT_SIZE = 3000
 
@@ -75,6 +78,7 @@ class CurvatureSchedule:
         cheap = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= _EXACT_PASSES
         self.exact = cheap or problem.always_exact
         self.sample_rows = 0 if self.exact or warm else _rows_of_sample(problem)
+        self.start_rows = _rows_of_start(problem) if cheap and not (warm or problem.always_exact) else 0
         n_logits, q = problem.coordinates.shape
         n_rows = problem.objective.samples.n_rows
         dense = problem.coordinates.transform.ndim == 2
@@ -117,14 +121,28 @@ class CurvatureSchedule:
 
 def _rows_of_sample(problem: RoundProblem) -> int:
     """Rows of a sample whose Hessian stands for that of all rows; 0 where none does."""
-    samples = problem.objective.samples
     if problem.size > _MAX_SAMPLED_SIZE:
         return 0
     rows = _SAMPLE_ROWS * problem.size
-    weights = samples.class_weights()
-    rarest = rows * float(weights.min()) / samples.total_weight
-    enough = rarest >= _SAMPLE_ROWS_OF_RAREST * problem.coordinates.shape[1]
-    return rows if enough and rows <= _SAMPLE_SHARE * samples.n_rows else 0
+    return rows if rows <= _SAMPLE_SHARE * problem.objective.samples.n_rows and _is_fair(problem, rows) else 0
+
+
+def _rows_of_start(problem: RoundProblem) -> int:
+    """Rows of a sample whose estimate is a better start than the model without features; 0 where none is."""
+    rows = int(_START_SHARE * problem.objective.samples.n_rows)
+    worth_it = rows >= max(_LEAST_START_ROWS, _SAMPLE_ROWS * problem.size)
+    return rows if worth_it and _is_fair(problem, rows) else 0
+
+
+def _is_fair(problem: RoundProblem, rows: int) -> bool:
+    """Whether so many rows, drawn evenly, have enough of each class, and a few do not have most of the weight."""
+    samples = problem.objective.samples
+    rarest = rows * float(samples.class_weights().min()) / samples.total_weight
+    if rarest < _SAMPLE_ROWS_OF_RAREST * problem.coordinates.shape[1]:
+        return False
+    if samples.w is None:
+        return True
+    return samples.total_weight**2 >= 0.25 * samples.n_rows * float(samples.w @ samples.w)
 
 
 def null_curvature(problem: RoundProblem, class_metric: FloatArray) -> Curvature:

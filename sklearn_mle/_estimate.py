@@ -110,68 +110,26 @@ def _estimate(
     options: dict[str, Any] | None,
     say: Callable[[str], None] | None,
 ) -> Estimate:
-    weights = samples.class_weights()
-    jeffreys = model.prior == "jeffreys"
-    separable = model.fit_intercept and model.n_classes > 2 and not jeffreys
-    absent = tuple(np.flatnonzero(weights == 0).tolist()) if separable else ()
-    n_outputs = 1 if model.n_classes == 2 else model.n_classes - len(absent)
+    present = _classes_to_fit(model, samples)
+    absent = tuple(np.setdiff1d(np.arange(model.n_classes), present).tolist())
     if absent:
-        present = np.flatnonzero(weights > 0)
         samples = samples.with_classes(present)
-    layout = Layout((model.X.shape[1], n_outputs), model.fit_intercept)
-    # The part of the penalty that is smooth: (1 - l1_ratio) ||W||^2 / (2 C).
-    variance = model.C / (1 - model.l1_ratio) if model.l1_ratio < 1 else np.inf
-    box, l1 = None, None
-    if model.bounds is None and not (model.l1_ratio and np.isfinite(model.C)):
-        coordinates, class_metric = null_coordinates(layout, samples, variance, whiten=jeffreys)
-    else:
-        everywhere = np.full((model.n_classes if n_outputs > 1 else 1, model.X.shape[1]), np.inf)
-        bounds = (-everywhere, everywhere) if model.bounds is None else model.bounds
-        if absent:
-            bounds = (bounds[0][present], bounds[1][present])
-        coordinates, box, bounds = box_coordinates(layout, samples, variance, bounds)
-        class_metric = np.eye(n_outputs)
-        l1 = _l1_weights(coordinates, model)
-    objective = NegativeLogLikelihood(Network(layout), samples, variance)
-    objective.n_passes += samples.n_passes
-    problem = jeffreys_problem(objective, coordinates) if jeffreys else RoundProblem(objective, coordinates)
-    start = np.zeros(problem.size) if box is None else np.clip(np.zeros(problem.size), *box)
-    if model.start is not None:
-        theta = _theta(model.start, samples, layout, absent, coordinates.basis)
-        if box is None:
-            problem.coordinates = coordinates.moved_to(theta)
-        else:
-            # Bounds and l1 penalty are those of psi, whose zero is W = 0.
-            start = np.clip(box_point(coordinates, theta), *box)
-    schedule = CurvatureSchedule(problem, class_metric, warm=model.start is not None)
+    setting = _set_up(model, samples, present)
+    problem = setting.problem
+    schedule = CurvatureSchedule(problem, setting.class_metric, warm=model.start is not None)
     history = History(None if say is None else lambda i, f: say(f"iteration {i}: {f:.10g} nats"))
     resolution = float(np.finfo(samples.dtype).eps)
-    controls = Controls(tol, max_iter, resolution, dict(options or {}), box, l1, history)
+    controls = Controls(tol, max_iter, resolution, dict(options or {}), setting.box, setting.l1, history)
     if say is not None:
         say(f"{problem.size} free parameters, solver: {schedule.name if solver is None else solver}")
-    solution = solve(problem, schedule, solver, controls, start)
+    solution = solve(problem, schedule, solver, controls, setting.start)
     finding = None
-    if np.isinf(model.C) and box is None and not jeffreys:
+    if np.isinf(model.C) and setting.box is None and model.prior != "jeffreys":
         solution, finding = _examine(problem, schedule, controls, solution)
-    theta = problem.coordinates.push(solution.psi)
-    if np.isinf(model.C) and box is None:
-        theta = problem.coordinates.minimum_norm(theta)
-    ((W, b),) = layout.unpack(theta)
+    W, b = _coefficients(model, setting, solution)
     nll = solution.value - problem.penalty(solution.psi)
-    if l1 is not None:
-        nll -= float(l1 @ np.abs(solution.psi))
-    b = np.zeros(n_outputs) if b is None else b.copy()
-    if samples.shift is not None:
-        b -= W @ samples.shift.astype(np.float64)
-    if box is not None:
-        at = solution.psi.reshape(coordinates.shape)[:, : coordinates.rank]
-        lowest, highest = (side.reshape(coordinates.shape)[:, : coordinates.rank] for side in box)
-        # What is at a bound in psi is at it in W, to the last digit.
-        W = np.where(at <= lowest, bounds[0], np.where(at >= highest, bounds[1], np.clip(W, *bounds)))
-        if np.isinf(model.C) and n_outputs > 1:
-            W = _least_norm_in_box(W, *bounds)
-    if n_outputs > 1:
-        b = b - b.mean()
+    if setting.l1 is not None:
+        nll -= float(setting.l1 @ np.abs(solution.psi))
     if absent:
         W, b = _with_absent(samples, model, W, b, present)
     return Estimate(
@@ -183,10 +141,89 @@ def _estimate(
         solution.decrement,
         history,
         solution.result,
-        objective.n_passes,
+        problem.objective.n_passes,
         finding,
         absent,
     )
+
+
+def _classes_to_fit(model: LinearModel, samples: Samples) -> IntArray:
+    """All classes, but those whose intercept the likelihood sends to -inf as they have no weight."""
+    if not model.fit_intercept or model.n_classes == 2 or model.prior == "jeffreys":
+        return np.arange(model.n_classes)
+    return np.flatnonzero(samples.class_weights() > 0)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A problem in its coordinates, where to start, and the constraints there; `bounds` are those of W."""
+
+    problem: RoundProblem
+    class_metric: FloatArray
+    start: FloatArray
+    box: tuple[FloatArray, FloatArray] | None = None
+    bounds: tuple[FloatArray, FloatArray] | None = None
+    l1: FloatArray | None = None
+
+
+def _set_up(model: LinearModel, samples: Samples, present: IntArray) -> _Setting:
+    n_outputs = 1 if model.n_classes == 2 else len(present)
+    layout = Layout((model.X.shape[1], n_outputs), model.fit_intercept)
+    # The part of the penalty that is smooth: (1 - l1_ratio) ||W||^2 / (2 C).
+    variance = model.C / (1 - model.l1_ratio) if model.l1_ratio < 1 else np.inf
+    if model.bounds is not None or (model.l1_ratio and np.isfinite(model.C)):
+        return _set_up_in_box(model, samples, present, layout, variance)
+    jeffreys = model.prior == "jeffreys"
+    coordinates, class_metric = null_coordinates(layout, samples, variance, whiten=jeffreys)
+    objective = NegativeLogLikelihood(Network(layout), samples, variance)
+    objective.n_passes += samples.n_passes
+    problem = jeffreys_problem(objective, coordinates) if jeffreys else RoundProblem(objective, coordinates)
+    if model.start is not None:
+        problem.coordinates = coordinates.moved_to(_theta(model.start, present, problem))
+    return _Setting(problem, class_metric, np.zeros(problem.size))
+
+
+def _set_up_in_box(
+    model: LinearModel, samples: Samples, present: IntArray, layout: Layout, variance: float
+) -> _Setting:
+    shape = (layout.widths[-1], layout.widths[0])
+    if model.bounds is None:
+        bounds = np.full(shape, -np.inf), np.full(shape, np.inf)
+    elif shape[0] == 1:
+        bounds = model.bounds
+    else:
+        bounds = model.bounds[0][present], model.bounds[1][present]
+    coordinates, box, bounds = box_coordinates(layout, samples, variance, bounds)
+    objective = NegativeLogLikelihood(Network(layout), samples, variance)
+    objective.n_passes += samples.n_passes
+    problem = RoundProblem(objective, coordinates)
+    start: FloatArray = np.zeros(problem.size)
+    if model.start is not None:
+        # Bounds and l1 penalty are those of psi, whose zero is W = 0: the start moves, not the origin.
+        start = box_point(coordinates, _theta(model.start, present, problem))
+    return _Setting(problem, np.eye(shape[0]), np.clip(start, *box), box, bounds, _l1_weights(coordinates, model))
+
+
+def _coefficients(model: LinearModel, setting: _Setting, solution: Solution) -> tuple[FloatArray, FloatArray]:
+    """(W, b) of the original columns: within the bounds, and of least norm where the likelihood leaves a choice."""
+    problem = setting.problem
+    coordinates, samples = problem.coordinates, problem.objective.samples
+    theta = coordinates.push(solution.psi)
+    if np.isinf(model.C) and setting.box is None:
+        theta = coordinates.minimum_norm(theta)
+    ((W, b),) = coordinates.layout.unpack(theta)
+    b = np.zeros(len(W)) if b is None else b.copy()
+    if samples.shift is not None:
+        b -= W @ samples.shift.astype(np.float64)
+    if setting.box is not None and setting.bounds is not None:
+        lower, upper = setting.bounds
+        at = solution.psi.reshape(coordinates.shape)[:, : coordinates.rank]
+        lowest, highest = (side.reshape(coordinates.shape)[:, : coordinates.rank] for side in setting.box)
+        # What is at a bound in psi is at it in W, to the last digit.
+        W = np.where(at <= lowest, lower, np.where(at >= highest, upper, np.clip(W, lower, upper)))
+        if np.isinf(model.C) and len(W) > 1:
+            W = _least_norm_in_box(W, lower, upper)
+    return W, b - b.mean() if len(W) > 1 else b
 
 
 def _l1_weights(coordinates: Coordinates, model: LinearModel) -> FloatArray | None:
@@ -198,18 +235,15 @@ def _l1_weights(coordinates: Coordinates, model: LinearModel) -> FloatArray | No
     return weights.ravel()
 
 
-def _theta(
-    start: tuple[FloatArray, FloatArray],
-    samples: Samples,
-    layout: Layout,
-    absent: tuple[int, ...],
-    basis: FloatArray,
-) -> FloatArray:
+def _theta(start: tuple[FloatArray, FloatArray], present: IntArray, problem: RoundProblem) -> FloatArray:
     """(W, b) of the original columns as theta, without what is outside of the span of the class basis."""
-    W, b = (np.delete(part, absent, axis=0) for part in start)
+    samples, coordinates = problem.objective.samples, problem.coordinates
+    W, b = start if len(start[0]) == 1 else (part[present] for part in start)
     if samples.shift is not None:
         b = b + W @ samples.shift.astype(np.float64)
-    return layout.pack([(basis @ (basis.T @ W), basis @ (basis.T @ b) if layout.fit_intercept else None)])
+    basis = coordinates.basis
+    intercepts = basis @ (basis.T @ b) if coordinates.layout.fit_intercept else None
+    return coordinates.layout.pack([(basis @ (basis.T @ W), intercepts)])
 
 
 def _examine(

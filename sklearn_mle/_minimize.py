@@ -33,6 +33,7 @@ _MAX_RESTARTS = 20
 _PAIRS = 30
 # A sampled metric that needs more than this is a bad one (rare classes, near separation): Newton takes over.
 _MAX_SAMPLED_ITERATIONS = 40
+_MAX_START_ITERATIONS = 15
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,8 @@ def solve(
         at = None
         if schedule.sample_rows and controls.bounds is None:
             start, at = _run_sampled(problem, schedule, controls, start)
+        elif schedule.start_rows and controls.bounds is None:
+            start = _start_from_sample(problem, schedule, controls, start)
         return polish(problem, schedule, controls, start, at=at)
     if not isinstance(solver, Method):
         return _run_callable(problem, schedule, solver, controls, start)
@@ -260,6 +263,24 @@ def _run_certified(
 def _with_result(solution: Solution, result: OptimizeResult) -> Solution:
     """The named method's own result beside the certified point."""
     return replace(solution, result=result)
+
+
+def _start_from_sample(
+    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray
+) -> FloatArray:
+    """The estimate of a sample of the rows, or what a few Newton steps make of it."""
+    part, _ = problem.sample(schedule.start_rows)
+    options = {
+        "curvature_at": lambda psi, g, decrement: (DenseCurvature(part.hessian(psi)), True),
+        # Some d / 2 nats of the sample from the estimate of all rows: no need to know it better.
+        "target": 0.05 * problem.size,
+        "tol": controls.tol,
+        "resolution": controls.resolution,
+        "maxiter": min(controls.left, _MAX_START_ITERATIONS),
+    }
+    result = minimize(part.value_and_grad, start, jac=True, hessp=part.hessp, method=minimize_newton, options=options)
+    problem.objective.n_passes += part.objective.n_passes * schedule.start_rows / problem.objective.samples.n_rows
+    return result.x
 
 
 def _run_sampled(

@@ -39,7 +39,7 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.optimize import linprog
 
-from ._typing import BoolArray, Design, FloatArray, IntArray
+from ._typing import BoolArray, Design, FloatArray, IntArray, Targets
 
 _EPS = float(np.finfo(np.float64).eps)
 # Margins are sums of some tens of products of rounded factors; and every entry of X stands for what rounds
@@ -137,7 +137,7 @@ class _Rows:
     """
 
     def __init__(
-        self, X: Design, Y: FloatArray | IntArray, n_classes: int | None, weight: FloatArray | None, intercept: bool
+        self, X: Design, Y: Targets, n_classes: int | None, weight: FloatArray | None, intercept: bool
     ) -> None:
         Y = np.asarray(Y)
         if sparse.issparse(X):
