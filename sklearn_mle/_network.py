@@ -42,19 +42,17 @@ class Activation:
     apply : phi, in place
     slope : phi'(a) from h
     bend : phi''(a) from h; None where it is zero (almost) everywhere
-    gain : variance of initial weights is gain / (n_in + n_out), or gain / n_in for `rectifies`
-    rectifies : whether half of the line is (all but) switched off, which He's variance makes up for
+    rectifies : whether it switches off half of the line, all but, which He's initial variance makes up for
     """
 
     apply: Callable[[FloatArray], FloatArray]
     slope: Callable[[FloatArray], FloatArray]
     bend: Callable[[FloatArray], FloatArray] | None
-    gain: float = 2.0
     rectifies: bool = False
 
-    def initial_variance(self, n_in: int, n_out: int) -> float:
-        """Variance of the initial weights of a layer: Glorot & Bengio (2010), He et al. (2015)."""
-        return self.gain / n_in if self.rectifies else 2 * self.gain / (2 * (n_in + n_out))
+    def initial_bound(self, n_in: int, n_out: int) -> float:
+        """Initial weights are uniform between this and its negative: Glorot & Bengio (2010), He et al. (2015)."""
+        return float(np.sqrt(6 / n_in if self.rectifies else 6 / (n_in + n_out)))
 
 
 def _softplus(a: FloatArray) -> FloatArray:

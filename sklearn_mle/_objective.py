@@ -62,6 +62,17 @@ class NegativeLogLikelihood:
         weights = theta[self._penalised]
         return 0.5 * self.precision * float(weights @ weights)
 
+    def value(self, theta: FloatArray) -> float:
+        """f(theta) alone."""
+
+        def block_value(block: Block) -> tuple[float]:
+            nll, _ = nll_and_residual(self.network.forward(theta, block), block.y)
+            return (float(nll.sum(dtype=np.float64) if block.w is None else nll.astype(np.float64) @ block.w),)
+
+        (value,) = self.samples.sum(block_value)
+        self.n_passes += 0.5
+        return value + (self.penalty(theta) if self.precision else 0.0)
+
     def value_and_grad(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Return f(theta) and its gradient: one pass over the data."""
         if self._keep and self._proba is None:
