@@ -557,7 +557,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         return z[:, 0] if z.shape[1] == 1 else z
 
     def _network_outputs(self, X: Any) -> FloatArray:
-        layers = [(W.T, b) for W, b in zip(self.coefs_, self.intercepts_, strict=True)]
+        layers: list[Any] = [(W.T, b) for W, b in zip(self.coefs_, self.intercepts_, strict=True)]
         z = network_outputs(X, layers, self.activation, self._n_threads())
         return z[0] if len(z) == 1 else z.T
 

@@ -167,8 +167,9 @@ def estimate_network(
             held_out.shift = samples.shift
         best: NetworkEstimate | None = None
         for i in range(n_init):
-            warm = model.start is not None and i == 0
-            start = model.start if warm else initial_layers(network, columns, samples, rng)
+            start = model.start if i == 0 else None
+            if start is None:
+                start = initial_layers(network, columns, samples, rng)
             watch = Watch()
             if validation is not None and held_out is not None:
                 watch = Watch(NegativeLogLikelihood(network, held_out), validation.patience, tol)
@@ -289,7 +290,8 @@ def initial_layers(network: Network, columns: Columns, samples: Samples, rng: np
 
     The fit does not depend on the units of the columns, as far as there is no prior.
     """
-    layout, layers = network.layout, []
+    layout = network.layout
+    layers: Layers = []
     for layer, (n_in, n_out) in enumerate(pairwise(layout.widths)):
         bound = network.activation.initial_bound(n_in, n_out)
         W = rng.uniform(-bound, bound, size=(n_out, n_in))

@@ -17,7 +17,7 @@ from scipy.optimize import OptimizeResult, minimize
 
 from ._curvature import Curvature
 from ._history import Tracked
-from ._minimize import Controls, Method, Solution, Solver, quasi_newton, run_callable, run_method
+from ._minimize import METHODS, Controls, Method, Solution, Solver, quasi_newton, run_callable, run_method
 from ._network_problem import NetworkProblem
 from ._newton import minimize_newton
 from ._typing import FloatArray
@@ -36,6 +36,8 @@ _PAIRS, _FEW_PAIRS = 30, 12
 _MANY_PARAMETERS = 30_000
 _MAX_RESTARTS = 20
 _MAX_STALLS = 8
+# Near a minimum the model is good, and directions of little curvature matter.
+_FINE_DAMPING = 1e-4
 # Methods that keep or factor a d x d matrix, and the most parameters that they are let have.
 _MAX_SIZE = {
     "dogleg": 2000,
@@ -78,13 +80,12 @@ def _train_auto(problem: NetworkProblem, controls: Controls, start: FloatArray) 
     pairs = _PAIRS if problem.size <= _MANY_PARAMETERS else _FEW_PAIRS
     theta, period = start, _FIRST_PERIOD
     value = problem.value_and_grad(theta)[0]
-    stalls = 0
     while True:
         metric = problem.curvature(theta)
         before, done = value, len(history.objective)
         limit = min(period, controls.left)
         enough = 0.1 * _enough(controls, value)
-        theta, value, grad = quasi_newton(problem, metric, theta, 1.0, enough, limit, history, pairs)
+        theta, value, _ = quasi_newton(problem, metric, theta, 1.0, enough, limit, history, pairs)
         ended = len(history.objective) - done < limit
         if single and (ended or before - value < _SINGLE_GAIN * before or not controls.left):
             single = False
@@ -93,12 +94,31 @@ def _train_auto(problem: NetworkProblem, controls: Controls, start: FloatArray) 
             if controls.left:
                 continue
         if ended or not controls.left:
-            solution = certify(problem, problem.curvature(theta), controls, theta)
-            stalls += ended
-            if solution.converged or not controls.left or stalls > _MAX_STALLS:
-                solution.result.nit = len(history.objective)
-                return solution
+            solution = _finish(problem, controls, theta)
+            solution.result.nit = len(history.objective)
+            return solution
         period = min(2 * period, _LONGEST_PERIOD)
+
+
+def _finish(problem: NetworkProblem, controls: Controls, theta: FloatArray) -> Solution:
+    """The certificate, and trust-ncg with exact Hessian products until it is had.
+
+    L-BFGS-B ends where the model sees nothing left to gain. What is left lies along directions that the model
+    overrates, or of negative curvature.
+    """
+    for _ in range(_MAX_STALLS):
+        metric = problem.curvature(theta, _FINE_DAMPING)
+        solution = certify(problem, metric, controls, theta)
+        if solution.converged or not controls.left or not np.isfinite(solution.decrement):
+            break
+        gap = 0.5 * float(solution.grad @ metric.solve(solution.grad))
+        share = 0.1 * min(1.0, _enough(controls, solution.value) / solution.decrement)
+        part = replace(controls, options={"gtol": float(np.sqrt(2 * gap * share))})
+        found = run_method(problem, metric, METHODS["trust-ncg"], part, theta)
+        if found.value >= solution.value:
+            break
+        theta = found.psi
+    return solution
 
 
 def _enough(controls: Controls, value: float) -> float:

@@ -21,7 +21,7 @@ from ._typing import FloatArray
 
 # Relative to the layer's mean curvature: directions in which the model sees none are the least reliable.
 # Passes to a given objective on three data sets were fewest between 0.01 and 0.1.
-_DAMPING = 0.01
+DAMPING = 0.01
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ class LayerCurvature:
     outputs : arrays (n_out, n_out), the means of g g', for each layer
     precision : float
         1 / C, on the weights.
+    damping : float
+        Relative to the mean curvature of each layer.
     dtype : of the arithmetic, for the two maps that a descent needs
     """
 
@@ -67,7 +69,8 @@ class LayerCurvature:
         inputs: list[Inputs],
         outputs: list[FloatArray],
         precision: float,
-        dtype: np.dtype[Any] = np.dtype(np.float64),
+        damping: float = DAMPING,
+        dtype: Any = np.float64,
     ) -> None:
         self.layout = layout
         self.dtype = dtype
@@ -85,9 +88,9 @@ class LayerCurvature:
                 penalty[weights] = precision / layer.scale**2
             else:
                 penalty = precision * (layer.vectors[weights] ** 2).T @ layer.scale**-2.0
-            damping = _DAMPING * float(curvature.mean())
+            least = damping * float(curvature.mean())
             # Without any curvature, units of weights are as good as others.
-            full = curvature + penalty + (damping or 1.0)
+            full = curvature + penalty + (least or 1.0)
             self.outer.append(rotation.astype(dtype, copy=False))
             self.inner.append(None if layer.vectors is None else layer.vectors.astype(dtype, copy=False))
             self.roots.append(np.sqrt(full))

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ._kfac import Inputs, LayerCurvature
+from ._kfac import DAMPING, Inputs, LayerCurvature
 from ._network import Network, Pass
 from ._objective import NegativeLogLikelihood
 from ._samples import Block, Samples
@@ -110,7 +110,7 @@ class NetworkProblem:
             hessian[np.diag_indices(self.size)] += 1e-6 * max(float(np.diag(hessian).mean()), 1e-300)
         return 0.5 * (hessian + hessian.T)
 
-    def curvature(self, theta: FloatArray) -> LayerCurvature:
+    def curvature(self, theta: FloatArray, damping: float = DAMPING) -> LayerCurvature:
         """The Kronecker-factored model at theta."""
         layout, samples = self.objective.layout, self.objective.samples
         if self._first_inputs is None:
@@ -126,7 +126,7 @@ class NetworkProblem:
                     Inputs.from_moments(np.ones(layout.widths[layer]), sums[layer - 1] * (samples.total_weight / total))
                 )
             outputs.append(sums[n_hidden + layer] / total)
-        return LayerCurvature(layout, inputs, outputs, self.objective.precision, self.objective.samples.dtype)
+        return LayerCurvature(layout, inputs, outputs, self.objective.precision, damping, self.objective.samples.dtype)
 
     @cached_property
     def _rows(self) -> Samples:
