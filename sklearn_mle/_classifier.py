@@ -564,6 +564,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     def _logits_by_class(self, X: Any) -> FloatArray:
         """Logits (J, n): class-major, as the likelihood takes them."""
         z = self.decision_function(X)
+        if z.ndim == 1 and len(self.coefs_) > 1:
+            # Rounded as for more than two classes, so that proba and its logarithm agree where proba rounds to one.
+            return np.stack([np.zeros_like(z), z])
         return z[None] if z.ndim == 1 else np.ascontiguousarray(z.T)
 
     def predict_log_proba(self, X: Any) -> FloatArray:
@@ -590,7 +593,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, K), rows sum to one
         """
-        return softmax(self._logits_by_class(X)).T
+        proba = softmax(self._logits_by_class(X)).T
+        # What underflows is rounded up: no outcome is impossible, and `predict_log_proba` is finite for it.
+        return np.maximum(proba, np.finfo(proba.dtype).smallest_subnormal)
 
     def predict(self, X: Any) -> np.ndarray:
         """Most probable class.

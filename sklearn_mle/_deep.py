@@ -101,25 +101,32 @@ class Watch:
     Attributes
     ----------
     held_out : objective on the rows held out, without a prior, or None
+    supremum : the objective below which there is nothing left to gain (C = inf: a NLL has a least value)
     patience, margin : iterations without a gain of `margin` nats (in total) after which to stop
     """
 
     held_out: NegativeLogLikelihood | None = None
     patience: int = 10
     margin: float = 0.0
+    supremum: float = -np.inf
     point: FloatArray | None = None
     kept: FloatArray | None = None
     curve: list[float] = field(default_factory=list)
     waited: int = 0
+    value: float = np.inf
     best: float = np.inf
 
     def visit(self, theta: FloatArray, value: float) -> None:
         """A point with the least objective so far."""
-        self.point = np.array(theta)
+        self.point, self.value = np.array(theta), value
 
     def iterated(self) -> None:
         """After each iteration: is the likelihood of the rows held out still growing?"""
-        if self.held_out is None or self.point is None:
+        if self.point is None:
+            return
+        if self.held_out is None:
+            if self.value <= self.supremum:
+                raise Stopped
             return
         loss = self.held_out.value(self.point)
         if self.kept is None or loss < self.best:
@@ -173,6 +180,8 @@ def estimate_network(
             watch = Watch()
             if validation is not None and held_out is not None:
                 watch = Watch(NegativeLogLikelihood(network, held_out), validation.patience, tol)
+            elif np.isinf(model.C):
+                watch = Watch(supremum=tol + samples.total_entropy())
             history = History(_reporter(watch, say))
             controls = Controls(tol, max_iter, float(np.finfo(samples.dtype).eps), dict(options or {}), history=history)
             objective = NegativeLogLikelihood(network, samples, model.C)
@@ -208,9 +217,11 @@ def _fit(
             # Evaluated in float32, maybe.
             history.objective[-1] = min(solution.value, history.objective[-1])
     except Stopped:
-        assert watch.kept is not None
-        theta, decrement, converged = watch.kept, np.nan, True
-        result = OptimizeResult(x=theta, success=True, status=0, message="the rows held out do not get likelier")
+        assert watch.point is not None
+        theta, decrement, converged = watch.point, np.nan, True
+        held_out = watch.held_out is not None
+        message = "the rows held out do not get likelier" if held_out else "the NLL is within tol of its least value"
+        result = OptimizeResult(x=theta, success=True, status=0, message=message)
         result.nit = len(history.objective)
     if watch.kept is not None:
         theta = watch.kept

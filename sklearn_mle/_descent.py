@@ -93,7 +93,8 @@ def _train_auto(problem: NetworkProblem, controls: Controls, start: FloatArray) 
             value = problem.value_and_grad(theta)[0]
             if controls.left:
                 continue
-        if ended or not controls.left:
+        # A model that sees nothing left to gain may have been outrun: the next one is asked, too.
+        if len(history.objective) == done or not controls.left:
             solution = _finish(problem, controls, theta)
             solution.result.nit = len(history.objective)
             return solution
@@ -107,10 +108,10 @@ def _finish(problem: NetworkProblem, controls: Controls, theta: FloatArray) -> S
     overrates, or of negative curvature.
     """
     for _ in range(_MAX_STALLS):
-        metric = problem.curvature(theta, _FINE_DAMPING)
-        solution = certify(problem, metric, controls, theta)
+        solution = certify(problem, problem.curvature(theta), controls, theta)
         if solution.converged or not controls.left or not np.isfinite(solution.decrement):
             break
+        metric = problem.curvature(theta, _FINE_DAMPING)
         gap = 0.5 * float(solution.grad @ metric.solve(solution.grad))
         share = 0.1 * min(1.0, _enough(controls, solution.value) / solution.decrement)
         part = replace(controls, options={"gtol": float(np.sqrt(2 * gap * share))})

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.special import entr
 from threadpoolctl import ThreadpoolController
 
 from ._typing import Design, FloatArray, IntArray, Targets
@@ -229,6 +230,13 @@ class Samples:
             return self.y.astype(np.float64, copy=False) @ w.astype(np.float64, copy=False)
         weights = None if self.w is None else self.w
         return np.bincount(self.y, weights, minlength=self.n_classes).astype(np.float64)
+
+    def total_entropy(self) -> float:
+        """The NLL of a model that reproduces the targets: no model has less. Zero for labels."""
+        if self.y.ndim == 1:
+            return 0.0
+        rows = entr(self.y.astype(np.float64, copy=False)).sum(axis=0)
+        return float(rows.sum() if self.w is None else rows @ self.w)
 
     def sample(self, n_rows: int) -> "Samples":
         """Some rows, drawn evenly, the same each time: fitting is deterministic."""
