@@ -220,6 +220,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        # Without a prior a network reproduces its training data, not the truth.
+        unpenalised = _is_real(self.C) and np.isinf(float(self.C))
+        tags.classifier_tags.poor_score = bool(np.size(self.hidden_layer_sizes)) and bool(unpenalised)
         return tags
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -564,9 +567,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     def _logits_by_class(self, X: Any) -> FloatArray:
         """Logits (J, n): class-major, as the likelihood takes them."""
         z = self.decision_function(X)
-        if z.ndim == 1 and len(self.coefs_) > 1:
-            # Rounded as for more than two classes, so that proba and its logarithm agree where proba rounds to one.
-            return np.stack([np.zeros_like(z), z])
+        if len(self.coefs_) > 1:
+            # Networks are sure of themselves: float32 has not the range for their probabilities.
+            z = z.astype(np.float64, copy=False)
         return z[None] if z.ndim == 1 else np.ascontiguousarray(z.T)
 
     def predict_log_proba(self, X: Any) -> FloatArray:
