@@ -1,6 +1,7 @@
 """`SoftmaxMLEClassifier`: validates, delegates, sets attributes."""
 
 import warnings
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -12,8 +13,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._deep import NetworkEstimate, NetworkModel, Validation, estimate_network, network_outputs
 from ._estimate import Estimate, LinearModel, estimate_linear
-from ._minimize import find_solver
+from ._minimize import Solver, find_solver
 from ._samples import available_threads
 from ._separation import SeparationKind
 from ._softmax import log_softmax, softmax
@@ -31,6 +33,13 @@ from .exceptions import SeparationWarning
 
 _ACTIVATIONS = ("identity", "logistic", "tanh", "relu", "softplus")
 _NAMES_SHOWN = 5
+_NETWORK_ATTRIBUTES = (
+    "n_layers_",
+    "out_activation_",
+    "initial_loss_",
+    "validation_loss_curve_",
+    "best_validation_loss_",
+)
 
 
 class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
@@ -47,13 +56,14 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     hidden_layer_sizes : tuple of int, default=()
-        Units of each hidden layer; ``()`` is the linear softmax model, the only one so far.
+        Units of each hidden layer; ``()`` is the linear softmax model.
     activation : {"identity", "logistic", "tanh", "relu", "softplus"}, default="tanh"
         Activation of the hidden layers; without effect on the linear model.
     C : float, default=np.inf
         Variance of a zero-mean Gaussian prior on the weights, never on the intercepts: the penalty is
         ``||W||^2 / (2 C)``. ``np.inf`` is maximum likelihood; the meaning is that of
-        :class:`~sklearn.linear_model.LogisticRegression`.
+        :class:`~sklearn.linear_model.LogisticRegression`. With hidden layers the weights of all layers are
+        penalised, and ``C = 1 / alpha`` of :class:`~sklearn.neural_network.MLPClassifier`.
     l1_ratio : float, default=0.0
         Elastic-net mix as in :class:`~sklearn.linear_model.LogisticRegression`: the penalty is
         ``((1 - l1_ratio) / 2 ||W||^2 + l1_ratio ||W||_1) / C``. Coefficients that it leaves out are exactly 0.
@@ -81,8 +91,14 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         Outer iterations, at least 1.
     warm_start : bool, default=False
         Start from the estimate of the previous `fit`.
-    n_init, early_stopping, validation_fraction : default=1, False, 0.1
-        For hidden layers; the linear model rejects other values.
+    n_init : int, default=1
+        For hidden layers: starts from so many draws of initial weights, of which the best end counts (by the
+        objective, or by the likelihood of the samples held out).
+    early_stopping : bool, default=False
+        For hidden layers: hold samples out, stop when they do not get likelier, by more than `tol` nats, for
+        `n_iter_no_change` iterations, and return the iterate under which they were likeliest.
+    validation_fraction : float, default=0.1
+        Share of each class that `early_stopping` holds out.
     n_iter_no_change : int, default=10
         Patience of `early_stopping`.
     n_jobs : int, default=None
@@ -102,7 +118,16 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     intercept_ : ndarray of shape (K,) or (1,)
         Intercepts.
     coefs_, intercepts_ : lists of ndarray
-        The same by layer, laid out as in :class:`~sklearn.neural_network.MLPClassifier`.
+        Weights (n_in, n_out) and intercepts (n_out,) of each layer, as in
+        :class:`~sklearn.neural_network.MLPClassifier`. There are no `coef_` and `intercept_` with hidden layers.
+    n_layers_, out_activation_ : int, str
+        With hidden layers, as in :class:`~sklearn.neural_network.MLPClassifier`.
+    initial_loss_ : float
+        With hidden layers: the objective over the total weight at the start, which `loss_curve_` follows. With
+        ``warm_start=True`` the start is `coefs_`, `intercepts_`, be they of a fit or assigned.
+    validation_loss_curve_, best_validation_loss_ : list of float, float
+        With `early_stopping`: mean NLL of the samples held out, after each iteration and at best. `nll_` and
+        `loss_` are then those of the other samples.
     n_features_in_ : int
         Number of features p.
     feature_names_in_ : ndarray of shape (p,)
@@ -195,6 +220,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        # Without a prior a network reproduces its training data, not the truth.
+        unpenalised = _is_real(self.C) and np.isinf(float(self.C))
+        tags.classifier_tags.poor_score = bool(np.size(self.hidden_layer_sizes)) and bool(unpenalised)
         return tags
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -238,11 +266,15 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         self._check_parameters()
         solver = find_solver(self.solver, bounded=self.bounds is not None, l1=self.l1_ratio > 0 and np.isfinite(self.C))
-        previous = self._previous_fit() if self.warm_start else None
+        hidden = _hidden_units(self.hidden_layer_sizes)
+        previous = self._previous_fit() if self.warm_start and not hidden else None
         X, classes, targets = self._check_data(X, y)
         weights = check_weights(sample_weight, X)
         targets, weights = apply_class_weight(self.class_weight, classes, targets, weights)
         _check_classes_have_weight(classes, targets, weights)
+        if hidden:
+            self._warn(self._fit_network(X, targets, weights, classes, hidden, solver))
+            return
         shape = (1 if len(classes) == 2 else len(classes), X.shape[1])
         if previous is not None:
             _check_previous(previous, classes, shape)
@@ -274,6 +306,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         self, estimate: Estimate, classes: np.ndarray, dtype: Any, n_rows: int, weights: FloatArray | None
     ) -> None:
         total = float(n_rows if weights is None else weights.sum())
+        self._forget(_NETWORK_ATTRIBUTES)
         self.classes_ = classes
         self.coef_ = estimate.W.astype(dtype)
         self.intercept_ = estimate.b.astype(dtype)
@@ -287,7 +320,85 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         self.optimize_result_.n_passes = estimate.n_passes
         self.converged_ = estimate.converged
 
-    def _warn(self, estimate: Estimate) -> None:
+    def _fit_network(
+        self, X: Any, y: Targets, w: FloatArray | None, classes: np.ndarray, hidden: tuple[int, ...], solver: Solver
+    ) -> NetworkEstimate:
+        """Fit a model with hidden layers, and set its attributes."""
+        n_outputs = 1 if len(classes) == 2 else len(classes)
+        start = self._previous_layers(classes, (X.shape[1], *hidden, n_outputs)) if self.warm_start else None
+        model = NetworkModel(
+            X, y, w, len(classes), float(self.C), bool(self.fit_intercept), hidden, self.activation, start
+        )
+        validation = None
+        if self.early_stopping:
+            validation = Validation(float(self.validation_fraction), int(self.n_iter_no_change))
+        estimate = estimate_network(
+            model,
+            solver,
+            check_random_state(self.random_state),
+            tol=float(self.tol),
+            max_iter=int(self.max_iter),
+            n_init=int(self.n_init),
+            validation=validation,
+            options=self.solver_options,
+            n_threads=self._n_threads(),
+            say=print if self.verbose else None,
+        )
+        self._forget(("coef_", "intercept_", *_NETWORK_ATTRIBUTES))
+        total = estimate.total_weight
+        self.classes_ = classes
+        self.coefs_ = [W.T.astype(X.dtype) for W, _ in estimate.layers]
+        self.intercepts_ = [np.zeros(len(W), X.dtype) if b is None else b.astype(X.dtype) for W, b in estimate.layers]
+        self.n_layers_ = len(hidden) + 2
+        self.out_activation_ = "logistic" if n_outputs == 1 else "softmax"
+        self.n_iter_ = max(1, len(estimate.history.objective), int(estimate.result.get("nit", 0)))
+        self.nll_ = estimate.nll
+        self.loss_ = estimate.nll / total
+        self.initial_loss_ = estimate.initial / total
+        self.loss_curve_ = [value / total for value in estimate.history.objective or [estimate.value]]
+        if estimate.validation is not None:
+            self.validation_loss_curve_ = estimate.validation
+            self.best_validation_loss_ = min(estimate.validation, default=np.inf)
+        self.optimize_result_ = estimate.result
+        self.optimize_result_.n_passes = estimate.n_passes
+        self.converged_ = estimate.converged
+        return estimate
+
+    def _previous_layers(self, classes: np.ndarray, widths: tuple[int, ...]) -> Any:
+        """Layers to start from: those of the last fit, or `coefs_` and `intercepts_` as they were assigned."""
+        if not hasattr(self, "coefs_"):
+            return None
+        shapes = list(pairwise(widths))
+        found = [np.shape(W) for W in self.coefs_]
+        known = getattr(self, "classes_", classes)
+        if found != shapes or [np.size(b) for b in self.intercepts_] != list(widths[1:]):
+            raise ValueError(
+                f"warm_start=True starts from coefs_ and intercepts_, whose layers are {found}; these data and "
+                f"hidden_layer_sizes need {shapes}. Use a fresh clone."
+            )
+        if not np.array_equal(known, classes):
+            raise ValueError(
+                f"warm_start=True continues a fit with classes {np.asarray(known).tolist()}; these data have "
+                f"{classes.tolist()}. Use a fresh clone."
+            )
+        return [
+            (np.asarray(W, dtype=np.float64).T, np.ravel(b).astype(np.float64) if self.fit_intercept else None)
+            for W, b in zip(self.coefs_, self.intercepts_, strict=True)
+        ]
+
+    def _forget(self, names: tuple[str, ...]) -> None:
+        """Drop attributes of an earlier fit that this model has not."""
+        for name in names:
+            self.__dict__.pop(name, None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("coef_", "intercept_") and len(self.__dict__.get("coefs_", ())) > 1:
+            raise AttributeError(
+                f"A model with hidden layers has no {name}: its weights are coefs_ and intercepts_, one array a layer."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _warn(self, estimate: Estimate | NetworkEstimate) -> None:
         """The one place that warns; one warning for what went wrong."""
         finding = estimate.finding
         if finding is not None or estimate.absent:
@@ -302,7 +413,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
                 stacklevel=4,
             )
 
-    def _separation_message(self, estimate: Estimate) -> str:
+    def _separation_message(self, estimate: Estimate | NetworkEstimate) -> str:
         without = ""
         if estimate.absent:
             absent = _listed([str(self.classes_[k]) for k in estimate.absent])
@@ -333,8 +444,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Raise for values outside of the contract, and for what is not there yet."""
-        if len(np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))):
-            raise NotImplementedError("hidden_layer_sizes: only the linear model, (), is implemented so far.")
+        hidden = _hidden_units(self.hidden_layer_sizes)
         if self.activation not in _ACTIVATIONS:
             raise ValueError(f"activation must be one of {_ACTIVATIONS}; got {self.activation!r}.")
         if not _is_real(self.C) or not self.C > 0 or 1 / float(self.C) == np.inf:
@@ -374,12 +484,33 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"n_iter_no_change must be an integer, at least 1; got {self.n_iter_no_change!r}.")
         # n_iter_no_change is not among them: scikit-learn's own checks set it on every classifier that has it,
         # and it has no meaning but under early_stopping.
+        if hidden:
+            self._check_network_parameters()
+            return
         deep_only = {"n_init": 1, "early_stopping": False, "validation_fraction": 0.1}
         for name, default in deep_only.items():
             if getattr(self, name) != default:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} does not apply to a linear model; leave it at {default!r}."
                 )
+
+    def _check_network_parameters(self) -> None:
+        """Raise for what does not apply to a model with hidden layers."""
+        linear_only = {"l1_ratio": 0, "prior": "gaussian", "bounds": None}
+        for name, default in linear_only.items():
+            value = getattr(self, name)
+            if value is not default and (default is None or value != default):
+                raise ValueError(
+                    f"{name}={value!r} is for the linear model; with hidden_layer_sizes leave it at {default!r}."
+                )
+        if not _is_integer(self.n_init) or self.n_init < 1:
+            raise ValueError(f"n_init must be an integer, at least 1; got {self.n_init!r}.")
+        if not isinstance(self.early_stopping, bool | np.bool_):
+            raise ValueError(f"early_stopping must be True or False; got {self.early_stopping!r}.")
+        if not _is_real(self.validation_fraction) or not 0 < self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction must lie between 0 and 1; got {self.validation_fraction!r}.")
+        if self.validation_fraction != 0.1 and not self.early_stopping:
+            raise ValueError("validation_fraction is for early_stopping=True; leave it at 0.1.")
 
     def _check_data(self, X: Any, y: Any) -> tuple[Any, np.ndarray, Targets]:
         """Validated X (dense or CSR), the classes, and indices (n,) or distributions (n, K)."""
@@ -423,12 +554,22 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        if len(self.coefs_) > 1:
+            return self._network_outputs(X)
         z = safe_sparse_dot(X, self.coef_.T.astype(X.dtype, copy=False), dense_output=True) + self.intercept_
         return z[:, 0] if z.shape[1] == 1 else z
+
+    def _network_outputs(self, X: Any) -> FloatArray:
+        layers: list[Any] = [(W.T, b) for W, b in zip(self.coefs_, self.intercepts_, strict=True)]
+        z = network_outputs(X, layers, self.activation, self._n_threads())
+        return z[0] if len(z) == 1 else z.T
 
     def _logits_by_class(self, X: Any) -> FloatArray:
         """Logits (J, n): class-major, as the likelihood takes them."""
         z = self.decision_function(X)
+        if len(self.coefs_) > 1:
+            # Networks are sure of themselves: float32 has not the range for their probabilities.
+            z = z.astype(np.float64, copy=False)
         return z[None] if z.ndim == 1 else np.ascontiguousarray(z.T)
 
     def predict_log_proba(self, X: Any) -> FloatArray:
@@ -455,7 +596,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, K), rows sum to one
         """
-        return softmax(self._logits_by_class(X)).T
+        proba = softmax(self._logits_by_class(X)).T
+        # What underflows is rounded up: no outcome is impossible, and `predict_log_proba` is finite for it.
+        return np.maximum(proba, np.finfo(proba.dtype).smallest_subnormal)
 
     def predict(self, X: Any) -> np.ndarray:
         """Most probable class.
@@ -519,6 +662,14 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             rows = log_proba[np.arange(len(codes)), codes]
         weights = check_weights(sample_weight, log_proba)
         return float(rows.sum() if weights is None else weights @ rows)
+
+
+def _hidden_units(sizes: Any) -> tuple[int, ...]:
+    """The units of each hidden layer, from what `MLPClassifier` takes: a number or a sequence of them."""
+    units = tuple(np.atleast_1d(np.asarray(sizes, dtype=object)).tolist())
+    if any(not _is_integer(n) or n < 1 for n in units):
+        raise ValueError(f"hidden_layer_sizes must hold positive integers, a number for each layer; got {sizes!r}.")
+    return tuple(int(n) for n in units)
 
 
 def _is_real(value: Any) -> bool:

@@ -148,7 +148,8 @@ def _prior_gradient(problem: JeffreysProblem, psi: FloatArray, inverse: FloatArr
     basis = coordinates.basis
 
     def block_terms(block: Block) -> tuple[FloatArray]:
-        proba = softmax(objective.network.forward(theta, block)).astype(np.float64, copy=False)
+        point = objective.network.at(theta, block)
+        proba = softmax(point.outputs()).astype(np.float64, copy=False)
         forms = quadratic_forms(inverse, whitened_rows(coordinates, block), coordinates.shape)
         if len(basis) == 1:
             p = proba[1]
@@ -159,7 +160,7 @@ def _prior_gradient(problem: JeffreysProblem, psi: FloatArray, inverse: FloatArr
             u = np.einsum("klb,lb->kb", spread, proba)
             dz = proba * (u - np.einsum("kb,kb->b", proba, u))
         dz *= -0.5 if block.w is None else -0.5 * block.w
-        return (objective.network.vjp(block, dz),)
+        return (point.vjp(dz),)
 
     (grad,) = objective.samples.sum(block_terms)
     n_logits, q = coordinates.shape

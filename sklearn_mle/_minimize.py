@@ -175,11 +175,11 @@ def solve(
             start = _start_from_sample(problem, schedule, controls, start)
         return polish(problem, schedule, controls, start, at=at)
     if not isinstance(solver, Method):
-        return _run_callable(problem, schedule, solver, controls, start)
+        return run_callable(problem, None if controls.bounds is not None else schedule.null, solver, controls, start)
     if controls.bounds is not None:
         return _run_bounded(problem, schedule, solver, controls, start)
     if solver.takes == "value":
-        return _run_method(problem, schedule.null, solver, controls, start)
+        return run_method(problem, schedule.null, solver, controls, start)
     return _run_certified(problem, schedule, solver, controls, start)
 
 
@@ -248,7 +248,7 @@ def _run_certified(
     """A named method, then Newton steps; where the problem is too large for those, restarts in a new metric."""
     metric: Curvature = schedule.null
     for _ in range(_MAX_RESTARTS):
-        solution = _run_method(problem, metric, method, controls, start)
+        solution = run_method(problem, metric, method, controls, start)
         start = solution.psi
         if problem.size <= POLISHED_SIZE:
             break
@@ -293,7 +293,7 @@ def _run_sampled(
     part, share = problem.sample(schedule.sample_rows)
     # The estimate of the sample is some d / (2 share) nats from that of all rows: no need to know it better.
     enough = 0.05 * problem.size / share
-    near, value, _ = _quasi_newton(part, schedule.null, start, 1 / share, enough, controls.left, None)
+    near, value, _ = quasi_newton(part, schedule.null, start, 1 / share, enough, controls.left, None)
     metric = DenseCurvature(part.hessian(near) / share)
     problem.objective.n_passes += (
         part.objective.n_passes * part.objective.samples.n_rows / problem.objective.samples.n_rows
@@ -302,18 +302,19 @@ def _run_sampled(
     limit = min(controls.left, _MAX_SAMPLED_ITERATIONS)
     # As far as differences of f can be told from rounding: a pass here does more than a product in a Newton step.
     enough = min(controls.tol, max(1e-9, 1e3 * controls.resolution * abs(value)))
-    found, value, grad = _quasi_newton(problem, metric, near, 1.0, enough, limit, controls.history)
+    found, value, grad = quasi_newton(problem, metric, near, 1.0, enough, limit, controls.history)
     return found, (value, grad)
 
 
-def _quasi_newton(
-    problem: RoundProblem,
+def quasi_newton(
+    problem: Problem,
     metric: Curvature,
     start: FloatArray,
     weight: float,
     enough: float,
     max_iter: int,
     history: History | None,
+    pairs: int = _PAIRS,
 ) -> tuple[FloatArray, float, FloatArray]:
     """Point, value and gradient (by psi) that L-BFGS-B finds.
 
@@ -330,20 +331,23 @@ def _quasi_newton(
     def psi(phi: FloatArray) -> FloatArray:
         return start + metric.unwhiten(phi * unit)
 
+    # An iterate is the point that was evaluated last.
+    last = [value, np.inf]
+
     def scaled(phi: FloatArray) -> tuple[float, FloatArray]:
         value, grad = tracked.value_and_grad(psi(phi) if phi.any() else start)
-        return value * weight / unit**2, metric.whiten(grad) * (weight / unit)
+        whitened = metric.whiten(grad) * (weight / unit)
+        last[:] = value, 0.5 * unit**2 * float(whitened @ whitened)
+        return value * weight / unit**2, whitened
 
     def stop(intermediate_result: OptimizeResult) -> None:
-        value, grad = tracked.value_and_grad(psi(intermediate_result.x))
         if history is not None:
-            history.add(value)
-        whitened = metric.whiten(grad) * weight
-        if 0.5 * float(whitened @ whitened) <= enough:
+            history.add(last[0])
+        if last[1] <= enough:
             raise StopIteration
 
-    options = {"ftol": 0.0, "gtol": 0.0, "maxcor": _PAIRS, "maxiter": max_iter, "maxfun": 10**7}
-    minimize(scaled, np.zeros(problem.size), jac=True, method="L-BFGS-B", callback=stop, options=options)
+    options = {"ftol": 0.0, "gtol": 0.0, "maxcor": pairs, "maxiter": max_iter, "maxfun": 10**7}
+    minimize(scaled, np.zeros(len(start)), jac=True, method="L-BFGS-B", callback=stop, options=options)
     assert tracked.best is not None
     return tracked.best
 
@@ -354,16 +358,16 @@ def _run_bounded(
     if controls.l1 is not None and controls.bounds is not None:
         split = SplitProblem(problem, controls.l1, controls.bounds)
         part = replace(controls, bounds=split.box, l1=None)
-        solution = _run_method(split, None, method, part, split.split(start))
+        solution = run_method(split, None, method, part, split.split(start))
         solution = replace(solution, psi=split.join(solution.psi))
     else:
-        solution = _run_method(problem, None, method, controls, start)
+        solution = run_method(problem, None, method, controls, start)
     if method.takes == "value" or problem.size > POLISHED_SIZE:
         return solution
     return _with_result(polish(problem, schedule, controls, solution.psi), solution.result)
 
 
-def _run_method(
+def run_method(
     problem: Problem, metric: Curvature | None, method: Method, controls: Controls, start: FloatArray
 ) -> Solution:
     """One call of `minimize` with a method of SciPy's, in the coordinates of the metric."""
@@ -409,15 +413,15 @@ def _run_method(
     return view.solution(result, converged=bool(result.success), controls=controls)
 
 
-def _run_callable(
-    problem: RoundProblem,
-    schedule: CurvatureSchedule,
+def run_callable(
+    problem: Problem,
+    metric: Curvature | None,
     method: Callable[..., OptimizeResult],
     controls: Controls,
     start: FloatArray,
 ) -> Solution:
     """A custom method, called once; what it returns is what counts."""
-    view = _View(problem, None if controls.bounds is not None else schedule.null)
+    view = _View(problem, metric)
     result = minimize(
         view.tracked.value_and_grad,
         view.to_phi(start),

@@ -6,6 +6,7 @@ C is the variance of a zero-mean Gaussian prior on the weights; C = inf is maxim
 derivative by the outputs of a row is w (p - y), for any network (MATHEMATICS: softmax and cross-entropy).
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -48,7 +49,8 @@ class NegativeLogLikelihood:
         self._n_outputs = network.layout.widths[-1]
         kept_bytes = self._n_outputs * samples.n_rows * samples.dtype.itemsize
         X_bytes = samples.n_rows * samples.n_features * samples.dtype.itemsize
-        self._keep = kept_bytes <= max(_KEEP_BYTES, _KEEP_SHARE * X_bytes)
+        # With hidden layers a product needs the forward pass anyway.
+        self._keep = network.layout.n_layers == 1 and kept_bytes <= max(_KEEP_BYTES, _KEEP_SHARE * X_bytes)
 
     @property
     def layout(self) -> Layout:
@@ -60,13 +62,25 @@ class NegativeLogLikelihood:
         weights = theta[self._penalised]
         return 0.5 * self.precision * float(weights @ weights)
 
+    def value(self, theta: FloatArray) -> float:
+        """f(theta) alone."""
+
+        def block_value(block: Block) -> tuple[float]:
+            nll, _ = nll_and_residual(self.network.forward(theta, block), block.y)
+            return (float(nll.sum(dtype=np.float64) if block.w is None else nll.astype(np.float64) @ block.w),)
+
+        (value,) = self.samples.sum(block_value)
+        self.n_passes += 0.5
+        return value + (self.penalty(theta) if self.precision else 0.0)
+
     def value_and_grad(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Return f(theta) and its gradient: one pass over the data."""
         if self._keep and self._proba is None:
             self._proba = self.samples.outputs_like(self._n_outputs)
 
         def block_terms(block: Block) -> tuple[float, FloatArray]:
-            z = self.network.forward(theta, block)
+            point = self.network.at(theta, block)
+            z = point.outputs()
             keep = None if self._proba is None else self._proba[:, block.start : block.stop]
             nll, residual = nll_and_residual(z, block.y, keep)
             if block.w is None:
@@ -75,7 +89,7 @@ class NegativeLogLikelihood:
                 # A row of weight zero costs nothing, whatever its NLL.
                 value = np.dot(nll.astype(np.float64, copy=False), block.w)
                 residual *= block.w
-            return float(value), self.network.vjp(block, residual)
+            return float(value), point.vjp(residual)
 
         value, grad = self.samples.sum(block_terms)
         self.n_passes += 1
@@ -86,25 +100,49 @@ class NegativeLogLikelihood:
         return value, grad
 
     def _block_proba(self, theta: FloatArray, block: Block, kept: bool) -> FloatArray:
-        if kept and self._proba is not None:
-            return self._proba[:, block.start : block.stop]
-        proba = softmax(self.network.forward(theta, block))
-        return proba[1:] if self._n_outputs == 1 else proba
+        return self._kept_proba(block) if kept else _free_proba(self.network.forward(theta, block))
+
+    def _kept_proba(self, block: Block) -> FloatArray:
+        assert self._proba is not None
+        return self._proba[:, block.start : block.stop]
 
     def _is_kept(self, theta: FloatArray) -> bool:
         return self._kept_at is not None and np.array_equal(self._kept_at, theta)
 
     def hessp(self, theta: FloatArray, direction: FloatArray) -> FloatArray:
-        """Hessian at theta times a direction: J' w (diag p - p p') J direction, one pass over the data."""
+        """Hessian at theta times a direction, one pass over the data.
+
+        The derivative of J' w (p - y): J' w (diag p - p p') J direction, and with hidden layers the bending of z.
+        """
+        if self.layout.n_layers == 1:
+            return self.gauss_newton_product(theta, direction)
+
+        def block_terms(block: Block) -> tuple[FloatArray]:
+            point = self.network.at(theta, block)
+            z = point.outputs()
+            proba = np.empty_like(z)
+            _, residual = nll_and_residual(z, block.y, proba)
+            if block.w is not None:
+                residual *= block.w
+            return (point.jvp_of_vjp(residual, direction, lambda dz: _weighted_curvature(proba, dz, block)),)
+
+        return self._sum_of_products(block_terms, direction)
+
+    def gauss_newton_product(self, theta: FloatArray, direction: FloatArray) -> FloatArray:
+        """J' w (diag p - p p') J direction plus the prior's part: the Hessian, were z linear in theta.
+
+        It is the expected (Fisher) information, positive semi-definite everywhere.
+        """
         kept = self._is_kept(theta)
 
         def block_terms(block: Block) -> tuple[FloatArray]:
-            proba = self._block_proba(theta, block, kept)
-            dz = curvature_product(proba, self.network.jvp(block, direction))
-            if block.w is not None:
-                dz *= block.w
-            return (self.network.vjp(block, dz),)
+            point = self.network.at(theta, block)
+            proba = self._kept_proba(block) if kept else _free_proba(point.outputs())
+            return (point.vjp(_weighted_curvature(proba, point.jvp(direction), block)),)
 
+        return self._sum_of_products(block_terms, direction)
+
+    def _sum_of_products(self, block_terms: Callable[[Block], tuple[FloatArray]], direction: FloatArray) -> FloatArray:
         (product,) = self.samples.sum(block_terms)
         self.n_passes += 1
         if self.precision:
@@ -116,7 +154,7 @@ class NegativeLogLikelihood:
         largest = [0.0]
 
         def block_change(block: Block) -> float:
-            dz = self.network.jvp(block, direction)
+            dz = self.network.forward(direction, block)
             change = np.abs(dz[0]) if len(dz) == 1 else dz.max(axis=0) - dz.min(axis=0)
             if block.w is not None:
                 change = change[block.w > 0]
@@ -206,6 +244,20 @@ class NegativeLogLikelihood:
         rank = transform.shape[-1]
         self.n_passes += 0.5 + rank * rank / (2 * self._n_outputs * self.samples.n_features)
         return (np.diag(shares) - outer) / mass, sums, squares, mass
+
+
+def _free_proba(z: FloatArray) -> FloatArray:
+    """Probabilities (J, B), of the second class alone where J = 1."""
+    proba = softmax(z)
+    return proba[1:] if len(z) == 1 else proba
+
+
+def _weighted_curvature(proba: FloatArray, dz: FloatArray, block: Block) -> FloatArray:
+    """w (diag p - p p') dz, in place."""
+    dz = curvature_product(proba, dz)
+    if block.w is not None:
+        dz *= block.w
+    return dz
 
 
 def _moments_apart(weights: FloatArray, columns: FloatArray) -> FloatArray:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.special import entr
 from threadpoolctl import ThreadpoolController
 
 from ._typing import Design, FloatArray, IntArray, Targets
@@ -103,6 +104,10 @@ class Samples:
         Subtracted from the (dense) rows of each block.
     n_threads : int
         Threads for blocks of rows; BLAS runs single-threaded inside.
+    n_units : int
+        Hidden units of the network that will see the blocks.
+    single : bool
+        Whether (dense) blocks are handed out in float32.
     """
 
     def __init__(
@@ -114,6 +119,8 @@ class Samples:
         n_classes: int,
         shift: FloatArray | None = None,
         n_threads: int = 1,
+        n_units: int = 0,
+        single: bool = False,
     ) -> None:
         self.X = X
         self.y = y
@@ -121,8 +128,9 @@ class Samples:
         self.n_classes = n_classes
         self.shift = shift
         self.n_rows, self.n_features = X.shape
-        self.dtype = X.dtype
         self.is_sparse = sparse.issparse(X)
+        self.dtype = np.dtype(np.float32) if single and not self.is_sparse else X.dtype
+        self.n_units = n_units
         self.n_threads = n_threads
         self.total_weight = float(self.n_rows) if w is None else float(w.sum(dtype=np.float64))
         rows = self._rows_per_block()
@@ -133,13 +141,18 @@ class Samples:
         self._pool: ThreadPoolExecutor | None = None
         self._views = [self._view(a, b) for a, b in self._bounds] if self.is_sparse else None
 
+    @property
+    def _work(self) -> int:
+        """Products of one pass, more or less."""
+        return self.n_rows * self.n_features * max(self.n_classes, self.n_units)
+
     def _rows_per_block(self) -> int:
         if self.is_sparse:
             # The transposed product fills (J, p) a block: few blocks, one or more for each thread.
             per_thread = -(-self.n_rows // self.n_threads)
-            return max(256, min(per_thread, (1 << 23) // self.n_classes))
+            return max(256, min(per_thread, (1 << 23) // (self.n_classes + 4 * self.n_units)))
         low, high = _BLOCK_ROWS
-        bytes_a_row = (self.n_features + 2 * self.n_classes) * self.dtype.itemsize
+        bytes_a_row = (self.n_features + 2 * self.n_classes + 4 * self.n_units) * self.dtype.itemsize
         return min(max(low, _BLOCK_BYTES // bytes_a_row), high)
 
     def _view(self, a: int, b: int) -> Design:
@@ -156,15 +169,16 @@ class Samples:
             X = self._views[i]
         else:
             X = np.asarray(self.X[a:b])
+            if X.dtype != self.dtype and self.shift is None:
+                X = X.astype(self.dtype)
             if self.shift is not None:
-                X = X - self.shift.astype(X.dtype, copy=False)
+                X = (X - self.shift.astype(X.dtype, copy=False)).astype(self.dtype, copy=False)
         return Block(X, self.y[..., a:b], None if self.w is None else self.w[a:b], a, b)
 
     def each(self, function: Callable[[Block], Any], consume: Callable[[Any], None]) -> None:
         """Call `consume` with the function of each block, in the order of the rows whatever the threads."""
         n_blocks = len(self._bounds)
-        work = self.n_rows * self.n_features * self.n_classes
-        parallel = self.n_threads > 1 and n_blocks > 1 and work > _SERIAL_WORK
+        parallel = self.n_threads > 1 and n_blocks > 1 and self._work > _SERIAL_WORK
         with nullcontext() if self._pinned else blas_threads(1):
             if not parallel:
                 for i in range(n_blocks):
@@ -177,9 +191,9 @@ class Samples:
                 consume(result)
 
     @contextmanager
-    def pinned(self) -> Iterator[None]:
+    def pinned(self, always: bool = False) -> Iterator[None]:
         """Keep BLAS single-threaded throughout where the problem is so small that pinning shows in the time."""
-        if self.n_rows * self.n_features * self.n_classes > _SERIAL_WORK:
+        if self._work > _SERIAL_WORK and not always:
             yield
             return
         with blas_threads(1):
@@ -216,6 +230,13 @@ class Samples:
             return self.y.astype(np.float64, copy=False) @ w.astype(np.float64, copy=False)
         weights = None if self.w is None else self.w
         return np.bincount(self.y, weights, minlength=self.n_classes).astype(np.float64)
+
+    def total_entropy(self) -> float:
+        """The NLL of a model that reproduces the targets: no model has less. Zero for labels."""
+        if self.y.ndim == 1:
+            return 0.0
+        rows = entr(self.y.astype(np.float64, copy=False)).sum(axis=0)
+        return float(rows.sum() if self.w is None else rows @ self.w)
 
     def sample(self, n_rows: int) -> "Samples":
         """Some rows, drawn evenly, the same each time: fitting is deterministic."""
@@ -257,18 +278,34 @@ class Samples:
             place = np.zeros(self.n_classes, dtype=self.y.dtype)
             place[present] = np.arange(len(present))
             y = place[self.y]
-        return Samples(self.X, y, self.w, n_classes=len(present), shift=self.shift, n_threads=self.n_threads)
+        return self._like(self.X, y, self.w, n_classes=len(present))
 
     def subset(self, rows: IntArray) -> "Samples":
         """The given rows as samples of their own (a copy of those rows)."""
-        return Samples(
-            self.X[rows],
-            np.ascontiguousarray(self.y[..., rows]),
-            None if self.w is None else self.w[rows],
-            n_classes=self.n_classes,
+        w = None if self.w is None else self.w[rows]
+        return self._like(self.X[rows], np.ascontiguousarray(self.y[..., rows]), w, n_classes=self.n_classes)
+
+    def reweighted(self, w: FloatArray) -> "Samples":
+        """The same rows with other weights."""
+        return self._like(self.X, self.y, w, n_classes=self.n_classes)
+
+    def in_single(self) -> "Samples":
+        """The same rows, their blocks in float32: half the time of a pass, six digits of the objective."""
+        return self._like(self.X, self.y, self.w, n_classes=self.n_classes, single=True)
+
+    def _like(self, X: Design, y: Targets, w: FloatArray | None, *, n_classes: int, single: bool = False) -> "Samples":
+        other = Samples(
+            X,
+            y,
+            w,
+            n_classes=n_classes,
             shift=self.shift,
             n_threads=self.n_threads,
+            n_units=self.n_units,
+            single=single or self.dtype != X.dtype,
         )
+        other._pinned = self._pinned
+        return other
 
 
 _controller: ThreadpoolController | None = None

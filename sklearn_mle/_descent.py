@@ -1,0 +1,174 @@
+"""Minimising the objective of a network with hidden layers, which is not convex.
+
+solver="auto": SciPy's L-BFGS-B in the coordinates of a Kronecker-factored model of the curvature (`_kfac`),
+which is taken anew at longer and longer intervals. Blocks of float64 rows are evaluated in float32 until its
+rounding shows.
+
+What certifies a point is half the Gauss-Newton decrement, g' G^-1 g / 2 with the Gauss-Newton Hessian G: the
+nats that a network linearised there leaves to gain. It says that the point is stationary to `tol`, and
+nothing about other minima.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import OptimizeResult, minimize
+
+from ._curvature import Curvature
+from ._history import Tracked
+from ._minimize import METHODS, Controls, Method, Solution, Solver, quasi_newton, run_callable, run_method
+from ._network_problem import NetworkProblem
+from ._newton import minimize_newton
+from ._typing import FloatArray
+
+# Iterations between two models of the curvature: each is used for twice as long as the one before.
+_FIRST_PERIOD = 20
+_LONGEST_PERIOD = 160
+# Iterations in float32 go on while a period gains this share of the objective; its resolution is 1e-7.
+_SINGLE_GAIN = 1e-2
+# An objective of fewer products than this is not worth the change of precision.
+_SINGLE_WORK = 1 << 22
+# A gap that the model puts at more than this many times `tol` is not worth the products of a certificate.
+_HOPELESS = 1e3
+# Curvature pairs of L-BFGS-B: traffic of 4 d numbers each, which a pass over few rows does not outweigh.
+_PAIRS, _FEW_PAIRS = 30, 12
+_MANY_PARAMETERS = 30_000
+_MAX_RESTARTS = 20
+_MAX_STALLS = 8
+# Near a minimum the model is good, and directions of little curvature matter.
+_FINE_DAMPING = 1e-4
+# Methods that keep or factor a d x d matrix, and the most parameters that they are let have.
+_MAX_SIZE = {
+    "dogleg": 2000,
+    "trust-exact": 2000,
+    "COBYQA": 2000,
+    "COBYLA": 2000,
+    "Nelder-Mead": 2000,
+    "Powell": 2000,
+    "SLSQP": 5000,
+    "BFGS": 10_000,
+}
+
+
+class Stopped(Exception):
+    """Raised from a history to end a fit; the best point so far counts."""
+
+
+def train(problem: NetworkProblem, solver: Solver, controls: Controls, start: FloatArray) -> Solution:
+    """Minimise from `start`."""
+    if solver is None:
+        return _train_auto(problem, controls, start)
+    if not isinstance(solver, Method):
+        # It sees theta itself.
+        return run_callable(problem, None, solver, controls, start)
+    limit = _MAX_SIZE.get(solver.name, np.inf)
+    if problem.size > limit:
+        raise ValueError(
+            f"solver={solver.name!r} is for networks of up to {limit:,} parameters, this one has {problem.size:,}: it "
+            "works on a matrix or simplex of their number squared. Use 'auto', 'L-BFGS-B', 'Newton-CG' or 'trust-ncg'."
+        )
+    problem.definite = solver.name == "dogleg"
+    return _train_named(problem, solver, controls, start)
+
+
+def _train_auto(problem: NetworkProblem, controls: Controls, start: FloatArray) -> Solution:
+    double = controls.resolution == np.finfo(np.float64).eps
+    single = double and problem.work >= _SINGLE_WORK
+    problem.set_precision(single)
+    history = controls.history
+    pairs = _PAIRS if problem.size <= _MANY_PARAMETERS else _FEW_PAIRS
+    theta, period = start, _FIRST_PERIOD
+    value = problem.value_and_grad(theta)[0]
+    while True:
+        metric = problem.curvature(theta)
+        before, done = value, len(history.objective)
+        limit = min(period, controls.left)
+        enough = 0.1 * _enough(controls, value)
+        theta, value, _ = quasi_newton(problem, metric, theta, 1.0, enough, limit, history, pairs)
+        ended = len(history.objective) - done < limit
+        if single and (ended or before - value < _SINGLE_GAIN * before or not controls.left):
+            single = False
+            problem.set_precision(single)
+            value = problem.value_and_grad(theta)[0]
+            if controls.left:
+                continue
+        # A model that sees nothing left to gain may have been outrun: the next one is asked, too.
+        if len(history.objective) == done or not controls.left:
+            solution = _finish(problem, controls, theta)
+            solution.result.nit = len(history.objective)
+            return solution
+        period = min(2 * period, _LONGEST_PERIOD)
+
+
+def _finish(problem: NetworkProblem, controls: Controls, theta: FloatArray) -> Solution:
+    """The certificate, and trust-ncg with exact Hessian products until it is had.
+
+    L-BFGS-B ends where the model sees nothing left to gain. What is left lies along directions that the model
+    overrates, or of negative curvature.
+    """
+    for _ in range(_MAX_STALLS):
+        solution = certify(problem, problem.curvature(theta), controls, theta)
+        if solution.converged or not controls.left or not np.isfinite(solution.decrement):
+            break
+        metric = problem.curvature(theta, _FINE_DAMPING)
+        gap = 0.5 * float(solution.grad @ metric.solve(solution.grad))
+        share = 0.1 * min(1.0, _enough(controls, solution.value) / solution.decrement)
+        part = replace(controls, options={"gtol": float(np.sqrt(2 * gap * share))})
+        found = run_method(problem, metric, METHODS["trust-ncg"], part, theta)
+        if found.value >= solution.value:
+            break
+        theta = found.psi
+    return solution
+
+
+def _enough(controls: Controls, value: float) -> float:
+    """Nats that are good enough: `tol`, or what the precision of X lets one tell apart."""
+    rounding = 8 * controls.resolution * abs(value) if controls.resolution > np.finfo(np.float64).eps else 0.0
+    return max(controls.tol, rounding)
+
+
+def certify(
+    problem: NetworkProblem,
+    metric: Curvature,
+    controls: Controls,
+    theta: FloatArray,
+    result: OptimizeResult | None = None,
+) -> Solution:
+    """The Gauss-Newton decrement at theta, by conjugate gradients; by the metric alone where it is hopeless."""
+    tracked = Tracked(problem.value_and_grad)
+    value, grad = tracked.value_and_grad(theta)
+    gap = 0.5 * float(grad @ metric.solve(grad))
+    enough = _enough(controls, value)
+    found: Any = OptimizeResult(x=theta, fun=value, jac=grad, decrement=gap, success=False, nit=0, message="")
+    if gap <= _HOPELESS * enough:
+        found = minimize(
+            tracked.value_and_grad,
+            theta,
+            jac=True,
+            hessp=problem.gauss_newton_product,
+            method=minimize_newton,
+            options={
+                "curvature_at": lambda x, g, decrement: (metric, False),
+                "target": enough,
+                "tol": enough,
+                "resolution": controls.resolution,
+                "maxiter": 0,
+            },
+        )
+    decrement = float(found.decrement)
+    result = found if result is None else result
+    return Solution(theta, value, grad, decrement, None, False, decrement <= enough, result)
+
+
+def _train_named(problem: NetworkProblem, method: Method, controls: Controls, start: FloatArray) -> Solution:
+    """A named method in the coordinates of the curvature model at the start, again where the certificate is missed."""
+    theta = start
+    for _ in range(_MAX_RESTARTS):
+        metric = problem.curvature(theta)
+        solution = run_method(problem, metric, method, controls, theta)
+        certified = certify(problem, problem.curvature(solution.psi), controls, solution.psi, solution.result)
+        if certified.converged or not controls.left or method.takes == "value" or np.array_equal(solution.psi, theta):
+            break
+        theta = solution.psi
+    return replace(certified, result=solution.result)
