@@ -250,9 +250,16 @@ def _examine(
     problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution
 ) -> tuple[Solution, SeparationFinding | None]:
     """Ask whether the maximum is attained, where the last Newton step leaves room for doubt."""
-    if not solution.converged or solution.step is None:
+    if not solution.converged or not problem.size:
         return solution, None
-    direction = problem.coordinates.push_direction(solution.step)
+    step = solution.step
+    if step is None:
+        # Methods without derivatives, and callables: what they found stands, but one Newton step is asked for.
+        step = polish(problem, schedule, controls, solution.psi, max_iter=0).step
+        if step is None or not step.any():
+            # Not even rounding is left of the gradient: the way out is the way that was gone.
+            step = solution.psi
+    direction = problem.coordinates.push_direction(step)
     moving = problem.objective.largest_logit_change(direction) > _MOVING_LOGITS
     finding = None
     if moving:

@@ -167,6 +167,11 @@ def solve(
     problem: RoundProblem, schedule: CurvatureSchedule, solver: Solver, controls: Controls, start: FloatArray
 ) -> Solution:
     """Minimise from `start`, which is within the bounds."""
+    if not problem.size:
+        # No intercepts, and columns of zeros alone: there is nothing to choose.
+        value, grad = problem.value_and_grad(start)
+        result = OptimizeResult(x=start, fun=value, jac=grad, nit=0, success=True, status=0, message="no parameters")
+        return Solution(start, value, grad, 0.0, None, False, True, result)
     if solver is None:
         at = None
         if schedule.sample_rows and controls.bounds is None:

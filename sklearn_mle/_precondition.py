@@ -319,6 +319,9 @@ class _Columns:
             squares = np.diag(gram).copy()
         else:
             sums, squares = samples.column_sums(pilot)
+        if not np.isfinite(squares).all():
+            large = np.flatnonzero(~np.isfinite(squares)).tolist()
+            raise ValueError(f"Entries of X too large to be squared in float64, in columns {large}: change their unit.")
         offset = sums / samples.total_weight if center else np.zeros(samples.n_features)
         self.mean = pilot + offset
         self.scale = np.sqrt(np.maximum(squares / samples.total_weight - offset**2, 0.0))
