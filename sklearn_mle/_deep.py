@@ -185,7 +185,7 @@ def estimate_network(
             history = History(_reporter(watch, say))
             controls = Controls(tol, max_iter, float(np.finfo(samples.dtype).eps), dict(options or {}), history=history)
             objective = NegativeLogLikelihood(network, samples, model.C)
-            problem = NetworkProblem(objective, columns.scale, watch.visit)
+            problem = NetworkProblem(objective, columns.mean, columns.scale, watch.visit)
             found = _fit(problem, solver, controls, watch, _to_theta(start, samples, layout, absent))
             if best is None or _merit(found) < _merit(best):
                 best = found
@@ -213,9 +213,9 @@ def _fit(
         solution = train(problem, solver, controls, start)
         theta, decrement = solution.psi, solution.decrement
         converged, result = solution.converged, solution.result
-        if history.objective and watch.held_out is None:
-            # Evaluated in float32, maybe.
-            history.objective[-1] = min(solution.value, history.objective[-1])
+        if history.objective and problem.mixed:
+            # It was evaluated in float32, maybe.
+            history.objective[-1] = solution.value
     except Stopped:
         assert watch.point is not None
         theta, decrement, converged = watch.point, np.nan, True

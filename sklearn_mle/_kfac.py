@@ -7,7 +7,7 @@ eigenbases of both, and with the prior's I / C on top, it is diagonal:
 
     H ~ (U_g (x) U_a) diag(g_i a_j + penalty_j + damping) (U_g (x) U_a)'
 
-Columns of X of different scales are brought to one scale first.
+Columns of X are centred (algebra on the intercept) and brought to one scale first.
 """
 
 from dataclasses import dataclass
@@ -30,22 +30,23 @@ class Inputs:
 
     Attributes
     ----------
-    scale : (n_in,) what each input is divided by
+    center, scale : (n_in,) what is subtracted from each input (a matter of the intercept), and divides it
     values : (n_in + 1,) eigenvalues of sum w h h' of scaled inputs and the constant 1
     vectors : their eigenvectors, or None where only the diagonal is known
     """
 
+    center: FloatArray
     scale: FloatArray
     values: FloatArray
     vectors: FloatArray | None
 
     @classmethod
-    def from_moments(cls, scale: FloatArray, moments: FloatArray) -> "Inputs":
+    def from_moments(cls, center: FloatArray, scale: FloatArray, moments: FloatArray) -> "Inputs":
         """From sum w h h' of scaled inputs and the constant, a matrix or its diagonal."""
         if moments.ndim == 1:
-            return cls(scale, moments, None)
+            return cls(center, scale, moments, None)
         values, vectors = linalg.eigh(moments)
-        return cls(scale, np.maximum(values, 0.0), vectors)
+        return cls(center, scale, np.maximum(values, 0.0), vectors)
 
 
 class LayerCurvature:
@@ -74,7 +75,7 @@ class LayerCurvature:
     ) -> None:
         self.layout = layout
         self.dtype = dtype
-        self.scales = [layer.scale for layer in inputs]
+        self.inputs = inputs
         # U_g and U_a. The map is linear whatever they are rounded to: it need not be orthogonal to the last digit.
         self.outer: list[FloatArray] = []
         self.inner: list[FloatArray | None] = []
@@ -95,19 +96,32 @@ class LayerCurvature:
             self.inner.append(None if layer.vectors is None else layer.vectors.astype(dtype, copy=False))
             self.roots.append(np.sqrt(full))
 
-    def _blocks(self, theta: FloatArray, divide: bool) -> list[FloatArray]:
-        """(n_out, n_in + 1) of each layer, in units of scaled inputs."""
+    def _gradient_blocks(self, g: FloatArray) -> list[FloatArray]:
+        """(n_out, n_in + 1) of each layer: the gradient by the weights of centred and scaled inputs."""
         blocks = []
-        for (W, b), scale in zip(self.layout.unpack(theta), self.scales, strict=True):
-            W = W / scale if divide else W * scale
-            blocks.append(W if b is None else np.column_stack([W, b]))
+        for (G, b), layer in zip(self.layout.unpack(g), self.inputs, strict=True):
+            if b is None:
+                blocks.append(G / layer.scale)
+            else:
+                blocks.append(np.column_stack([(G - np.outer(b, layer.center)) / layer.scale, b]))
+        return blocks
+
+    def _point_blocks(self, theta: FloatArray) -> list[FloatArray]:
+        """(n_out, n_in + 1) of each layer: the weights of centred and scaled inputs."""
+        blocks = []
+        for (W, b), layer in zip(self.layout.unpack(theta), self.inputs, strict=True):
+            blocks.append(W * layer.scale if b is None else np.column_stack([W * layer.scale, b + W @ layer.center]))
         return blocks
 
     def _theta(self, blocks: list[FloatArray]) -> FloatArray:
+        """The inverse of `_point_blocks`."""
         layers: list[tuple[FloatArray, FloatArray | None]] = []
-        for block, scale in zip(blocks, self.scales, strict=True):
-            W, b = (block[:, :-1], block[:, -1]) if self.layout.fit_intercept else (block, None)
-            layers.append((W / scale, b))
+        for block, layer in zip(blocks, self.inputs, strict=True):
+            if self.layout.fit_intercept:
+                W = block[:, :-1] / layer.scale
+                layers.append((W, block[:, -1] - W @ layer.center))
+            else:
+                layers.append((block / layer.scale, None))
         return self.layout.pack(layers)
 
     def _rotated(self, blocks: list[FloatArray]) -> list[FloatArray]:
@@ -127,7 +141,8 @@ class LayerCurvature:
         return out
 
     def _split(self, phi: FloatArray) -> list[FloatArray]:
-        blocks, start = [], 0
+        start = 0
+        blocks = []
         for root in self.roots:
             blocks.append(phi[start : start + root.size].reshape(root.shape))
             start += root.size
@@ -135,7 +150,7 @@ class LayerCurvature:
 
     def whiten(self, g: FloatArray) -> FloatArray:
         """L^-1 g: a gradient by phi from one by theta."""
-        blocks = self._rotated(self._blocks(g, divide=True))
+        blocks = self._rotated(self._gradient_blocks(g))
         return np.concatenate([(block / root).ravel() for block, root in zip(blocks, self.roots, strict=True)])
 
     def unwhiten(self, phi: FloatArray) -> FloatArray:
@@ -149,5 +164,5 @@ class LayerCurvature:
 
     def whiten_point(self, theta: FloatArray) -> FloatArray:
         """L' theta: phi from theta."""
-        blocks = self._rotated(self._blocks(theta, divide=False))
+        blocks = self._rotated(self._point_blocks(theta))
         return np.concatenate([(block * root).ravel() for block, root in zip(blocks, self.roots, strict=True)])

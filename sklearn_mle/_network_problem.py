@@ -31,8 +31,8 @@ class NetworkProblem:
     Parameters
     ----------
     objective : NegativeLogLikelihood
-    scale : array (p,)
-        What the columns of X are divided by to be of one size.
+    center, scale : arrays (p,)
+        Means of the columns of X, and what they are divided by to be of one size.
     visit : callable, optional
         Called with (theta, value) at each point where the objective is evaluated and is the least so far.
     """
@@ -40,10 +40,12 @@ class NetworkProblem:
     def __init__(
         self,
         objective: NegativeLogLikelihood,
+        center: FloatArray,
         scale: FloatArray,
         visit: Callable[[FloatArray, float], None] | None = None,
     ) -> None:
         self.objective = objective
+        self.center = center if objective.layout.fit_intercept else np.zeros_like(center)
         self.scale = scale
         self.visit = visit
         self.best = np.inf
@@ -63,6 +65,11 @@ class NetworkProblem:
     def n_passes(self) -> float:
         """Passes over the data, in whatever precision."""
         return self._double.n_passes + (0.0 if self._single is None else self._single.n_passes)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether blocks have been evaluated in float32 that are float64."""
+        return self._single is not None
 
     @property
     def work(self) -> int:
@@ -122,9 +129,9 @@ class NetworkProblem:
         inputs, outputs = [self._first_inputs], []
         for layer in range(layout.n_layers):
             if layer:
-                inputs.append(
-                    Inputs.from_moments(np.ones(layout.widths[layer]), sums[layer - 1] * (samples.total_weight / total))
-                )
+                n_in = layout.widths[layer]
+                moments = sums[layer - 1] * (samples.total_weight / total)
+                inputs.append(Inputs.from_moments(np.zeros(n_in), np.ones(n_in), moments))
             outputs.append(sums[n_hidden + layer] / total)
         return LayerCurvature(layout, inputs, outputs, self.objective.precision, damping, self.objective.samples.dtype)
 
@@ -144,7 +151,7 @@ class NetworkProblem:
         fit_intercept, p = self.objective.layout.fit_intercept, self.objective.samples.n_features
         samples = self._some_rows(max(2 * _ROWS, _ROWS_A_COLUMN * p))
         share = self.objective.samples.total_weight / samples.total_weight
-        center, transform = np.zeros(p), 1 / self.scale
+        center, transform = self.center, 1 / self.scale
         if p > (MAX_SPARSE_INPUTS if samples.is_sparse else MAX_DENSE_INPUTS):
             _, squares = samples.column_sums(center)
             moments: FloatArray = squares * transform**2
@@ -156,7 +163,7 @@ class NetworkProblem:
                 moments = np.block([[moments, sums[:, None]], [sums, samples.total_weight]])
             cost = 4 * self.objective.layout.widths[1] * self.objective.samples.n_rows
             self.objective.n_passes += p * samples.n_rows / cost
-        return Inputs.from_moments(self.scale, moments * share)
+        return Inputs.from_moments(center, self.scale, moments * share)
 
 
 def _variance(precision: float) -> float:
@@ -166,8 +173,8 @@ def _variance(precision: float) -> float:
 def _factors(network: Network, theta: FloatArray, block: Block) -> tuple[FloatArray, ...]:
     """Sums over a block of w h h' for each hidden layer, then of g g' for each layer, first to last.
 
-    g runs over square roots of the curvature of the loss, backward through the network: diag p - p p' is the
-    sum over k of s_k s_k' with s_k = sqrt(p_k) (e_k - p).
+    g runs over a square root of the curvature of the loss, backward through the network: diag p - p p' = S S' with
+    the columns s_k = sqrt(p_k) (e_k - p), or with random mixtures S e of them in the mean.
     """
     point = network.at(theta, block)
     proba = softmax(point.outputs())
@@ -198,7 +205,7 @@ def _roots(proba: FloatArray, n_outputs: int, block: Block) -> list[FloatArray]:
     roots = []
     for mixture in mixtures:
         mixed = root * mixture
-        roots.append(((mixed - proba * (root * mixed).sum(axis=0)) * weight).astype(proba.dtype, copy=False))
+        roots.append(((mixed - proba * mixed.sum(axis=0)) * weight).astype(proba.dtype, copy=False))
     return roots
 
 
