@@ -98,7 +98,7 @@ class LayerCurvature:
 
     def _gradient_blocks(self, g: FloatArray) -> list[FloatArray]:
         """(n_out, n_in + 1) of each layer: the gradient by the weights of centred and scaled inputs."""
-        blocks = []
+        blocks: list[FloatArray] = []
         for (G, b), layer in zip(self.layout.unpack(g), self.inputs, strict=True):
             if b is None:
                 blocks.append(G / layer.scale)
@@ -108,7 +108,7 @@ class LayerCurvature:
 
     def _point_blocks(self, theta: FloatArray) -> list[FloatArray]:
         """(n_out, n_in + 1) of each layer: the weights of centred and scaled inputs."""
-        blocks = []
+        blocks: list[FloatArray] = []
         for (W, b), layer in zip(self.layout.unpack(theta), self.inputs, strict=True):
             blocks.append(W * layer.scale if b is None else np.column_stack([W * layer.scale, b + W @ layer.center]))
         return blocks
