@@ -263,6 +263,11 @@ def _examine(
     moving = problem.objective.largest_logit_change(direction) > _MOVING_LOGITS
     finding = None
     if moving:
+        samples = problem.objective.samples
+        least = 1.0 if samples.w is None else float(samples.w[samples.w > 0].min())
+        if samples.y.ndim == 1 and solution.value < least * np.log(2):
+            # No row costs log 2: each is more probable than not, and the estimate itself separates them all.
+            direction = problem.coordinates.push(solution.psi)
         finding = _diagnose(problem, direction)
         if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
             return solution, finding
