@@ -30,7 +30,7 @@ _SINGLE_GAIN = 1e-2
 # An objective of fewer products than this is not worth the change of precision.
 _SINGLE_WORK = 1 << 22
 # A gap that the model puts at more than this many times `tol` is not worth the products of a certificate.
-_HOPELESS = 1e3
+_HOPELESS = 100.0
 # Curvature pairs of L-BFGS-B: traffic of 4 d numbers each, which a pass over few rows does not outweigh.
 _PAIRS, _FEW_PAIRS = 30, 12
 _MANY_PARAMETERS = 30_000
