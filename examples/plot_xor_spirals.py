@@ -36,9 +36,7 @@ def main():
         for ax, hidden in zip(row, sizes, strict=True):
             model = SoftmaxMLEClassifier(hidden_layer_sizes=hidden, C=1e4, n_init=3 if hidden else 1, random_state=0)
             model.fit(X, y)
-            print(
-                f"{name}, hidden layers {hidden}: accuracy {model.score(X, y):.3f}, {model.loss_:.4f} nats a sample"
-            )
+            print(f"{name}, hidden layers {hidden}: accuracy {model.score(X, y):.3f}, {model.loss_:.4f} nats a sample")
             sides = [np.linspace(column.min() - 0.2, column.max() + 0.2, 200) for column in X.T]
             grid = np.stack(np.meshgrid(*sides), axis=-1)
             proba = model.predict_proba(grid.reshape(-1, 2))[:, 1].reshape(grid.shape[:2])
