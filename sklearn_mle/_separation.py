@@ -56,9 +56,6 @@ _LP_TOLERANCES = (1e-7, 1e-13), (_TIGHTEST, 0.0)  # primal; dual, relative to th
 _LP_NOISE = 1e-8
 # Margins of a candidate this far below its largest may be on their way to zero; a check of all rows follows.
 _CANDIDATE_SLACK = 1e-2
-# Rows are handed over magnified: what HiGHS tolerates is then 1e-13 of V, and the coefficients that it takes for
-# zero (1e-9) are smaller than that.
-_MAGNIFIED = 2.0**10
 # Sum of margins, in the box, below which nothing is left to separate.
 _NOTHING = 1e-12
 # Values of the program, relative to its coefficients, from which on a proof of zero is tried.
@@ -120,6 +117,10 @@ class SeparationFinding:
 
 class _UndecidedError(Exception):
     """The question stays open; the message says why."""
+
+
+class _OutOfReachError(_UndecidedError):
+    """Time or size stands against this program and all like it: there is no use in trying the next."""
 
 
 class _Rows:
@@ -221,14 +222,17 @@ class _Rows:
         data, i, j = (np.concatenate(part) for part in zip(*parts, strict=True))
         return sparse.csr_array((data, (i, j)), shape=(len(pairs), (self.n_classes - 1) * self.q))
 
-    def total_gradient(self, pairs: BoolArray) -> FloatArray:
-        """The sum of a_ik over pairs (n, K), flat."""
+    def total_gradient(self, pairs: BoolArray) -> tuple[FloatArray, float]:
+        """The sum of a_ik over pairs (n, K), flat, and the rounding of it, in 1-norm."""
         pull = -pairs.astype(np.float64)
         pull[np.arange(self.n), self.reference] += pairs.sum(axis=1)
-        total = np.zeros((self.n_classes, self.q))
+        weight = np.abs(pull[:, 1:]).sum(axis=1)
+        total, size = np.zeros((self.n_classes, self.q)), 0.0
         for rows in self._slices():
-            total += (self.design(rows).T @ pull[rows]).T
-        return total[1:].ravel()
+            design = self.design(rows)
+            total += (design.T @ pull[rows]).T
+            size += float((abs(design).T @ weight[rows]).sum())
+        return total[1:].ravel(), _EPS * size
 
     def coefficient(self, k: int, j: int) -> FloatArray:
         """Coefficient j of class k, in units of X, as a function of V flat; the sign and zeros are what counts."""
@@ -259,6 +263,10 @@ class _Rows:
         if self.intercept:
             V[:, -1] -= V[:, :-1] @ self.center
         return V
+
+
+def _unneeded(error: _UndecidedError) -> str:
+    return f"features that are not needed may be among those named: {error}"
 
 
 def _lowest(values: FloatArray, count: int) -> IntArray:
@@ -312,18 +320,20 @@ class _Cone:
         if features is not None:
             allowed &= np.tile(np.append(features, np.ones(int(rows.intercept), dtype=bool)), rows.n_classes - 1)
         basis = sparse.eye_array(self.unknowns, format="csc")[:, np.flatnonzero(allowed)]
-        return self.maximise(rows.total_gradient(open_), basis, open_)
+        return self.maximise(*rows.total_gradient(open_), basis, open_)
 
-    def maximise(self, objective: FloatArray, basis: Design, open_: BoolArray | None = None) -> FloatArray | None:
+    def maximise(
+        self, objective: FloatArray, noise: float, basis: Design, open_: BoolArray | None = None
+    ) -> FloatArray | None:
         """The direction of recession in the box, V = basis u, of largest objective; None if zero is its maximum.
 
-        With `open_`, the objective is the sum of margins there, and V counts only if one is not zero.
+        `noise` is what of the objective is rounding. With `open_`, the objective is the sum of margins there, and
+        V counts only if one is not zero.
         """
         rows = self.rows
         if not basis.shape[1]:
             return None
-        if self.unknowns > _MAX_UNKNOWNS:
-            raise _UndecidedError(f"{self.unknowns} unknowns are too many for the linear program")
+        self._check_size()
         goal = basis.T @ objective
         for self.tolerance in _LP_TOLERANCES:
             news = self.pairs
@@ -333,8 +343,9 @@ class _Cone:
                 assert result is not None  # zero is feasible
                 bound = np.inf
                 if -result.fun <= _SMALL * (1.0 + np.abs(goal).max()):
-                    bound = _dual_bound(goal, A, E, -result.ineqlin.marginals, result.eqlin.marginals)
-                    if bound <= _NOTHING:
+                    enough = _NOTHING + noise
+                    bound = _dual_bound(goal, A, E, -result.ineqlin.marginals, result.eqlin.marginals, enough)
+                    if bound <= enough:
                         return None
                 V = rows.unflatten(basis @ result.x)
                 wrong, news = self._violations(V)
@@ -352,7 +363,11 @@ class _Cone:
                     return V
                 if bound <= rounding[open_].sum():
                     return None
-        raise _UndecidedError("the classes separate up to a part in 1e10, but not for certain")
+        raise _UndecidedError("neither separation nor overlap exceeds rounding: the rows are on the border")
+
+    def _check_size(self) -> None:
+        if self.unknowns > _MAX_UNKNOWNS:
+            raise _OutOfReachError(f"{self.unknowns} unknowns are too many for the linear program")
 
     def _violations(self, V: FloatArray) -> tuple[FloatArray, IntArray]:
         """By how much V is not of recession, beyond rounding, in all pairs, flat; and pairs new to the program."""
@@ -401,7 +416,7 @@ class _Cone:
         for presolve in (True, False):
             left = self.deadline - time.monotonic()
             if left <= 0:
-                raise _UndecidedError("the time limit was reached")
+                raise _OutOfReachError("the time limit was reached")
             options = {"time_limit": left, "presolve": presolve, **tolerances}
             result = linprog(cost, **constraints, bounds=bounds, method="highs", options=options)
             if result.status == 0:
@@ -410,8 +425,9 @@ class _Cone:
                 return result
             if result.status == 2 and not presolve:
                 return None
-        timed_out = result.status == 1
-        raise _UndecidedError("the time limit was reached" if timed_out else f"linear program: {result.message}")
+        if result.status == 1:
+            raise _OutOfReachError("the time limit was reached")
+        raise _UndecidedError(f"linear program: {result.message}")
 
     def level(self, V: FloatArray, tied: BoolArray) -> tuple[FloatArray, FloatArray]:
         """V with its margins in the pairs `tied` set to zero, and a basis of the directions V was projected on.
@@ -426,7 +442,7 @@ class _Cone:
         first = self._spread(tied)
         while True:
             if time.monotonic() > self.deadline:
-                raise _UndecidedError("the time limit was reached")
+                raise _OutOfReachError("the time limit was reached")
             margins, rounding = rows.margins(V)
             wrong = np.where(tied & (np.abs(margins) > rounding), -np.abs(margins), 0.0).ravel()
             worst = _lowest(wrong, self.unknowns)
@@ -462,9 +478,8 @@ class _Cone:
     def clean(self, V: FloatArray, slack: float) -> FloatArray | None:
         """V with its small margins set to zero; None if that is no direction of recession.
 
-        Small is what lies below the widest gap between margins, at most `slack` of the largest.
-
-        A limit is approached, not met: this is the direction that V is on its way to.
+        Small is what lies below the widest gap between margins, at most `slack` of the largest. A limit is
+        approached, not met: this is the direction that V is on its way to.
         """
         if self.unknowns > _MAX_PROJECTED:
             return None
@@ -481,35 +496,47 @@ class _Cone:
 
         Returns it, its features (p,) bool, and why features that may not be needed were kept ("" if none were).
         """
-        p = len(named)
+        p, doubt = len(named), ""
         used = np.abs(V - V[0]).max(axis=0)[:p] > 0
+
+        def attempt(features: BoolArray) -> FloatArray | None:
+            nonlocal doubt
+            try:
+                return self.find(open_, features)
+            except _OutOfReachError:
+                raise
+            except _UndecidedError as error:
+                doubt = _unneeded(error)
+                return None
+
         try:
-            found = self.find(open_, named)
+            found = attempt(named)
             if found is not None:
                 return found, named, ""
             order = self._by_merit(open_, V)
             count = 1
             while count < len(order):
                 features = np.isin(np.arange(p), order[:count]) | named
-                found = self.find(open_, features)
+                found = attempt(features)
                 if found is not None:
                     V, used, order = found, features, order[:count]
                     break
                 count *= 2
             for j in order[::-1]:
                 features = used & (np.arange(p) != j)
-                found = self.find(open_, features)
+                found = attempt(features)
                 if found is not None:
                     V, used = found, features
         except _UndecidedError as error:
-            return V, used, f"features that are not needed may be among those named: {error}"
-        return V, used, ""
+            doubt = _unneeded(error)
+        return V, used, doubt
 
     def _by_merit(self, open_: BoolArray, V: FloatArray) -> IntArray:
         """The features of V, first those that a direction of as large a sum of margins but least sum |V| needs."""
+        self._check_size()
         rows, used = self.rows, np.flatnonzero(self.usable)
         p = rows.q - rows.intercept
-        goal = rows.total_gradient(open_)[used]
+        goal = rows.total_gradient(open_)[0][used]
         A, E = (rows.gradients(pairs)[:, used] for pairs in (self.pairs, self.ties))
         target = goal @ (V - V[0])[1:].ravel()[used]
         result = self._linprog(
@@ -531,8 +558,10 @@ class _Cone:
         return np.argsort(-size, kind="stable")[: np.count_nonzero(size)]
 
 
-def _dual_bound(goal: FloatArray, A: sparse.csr_array, E: sparse.csr_array, mu: FloatArray, nu: FloatArray) -> float:
-    """Least |r|_1, r = goal + A' mu + E' nu, that the multipliers prove; the part that is rounding taken off."""
+def _dual_bound(
+    goal: FloatArray, A: sparse.csr_array, E: sparse.csr_array, mu: FloatArray, nu: FloatArray, enough: float
+) -> float:
+    """|r|_1 of r = goal + A' mu + E' nu, less its rounding, of multipliers refined until it is `enough`."""
     active = np.flatnonzero(mu > 0)
     rows = sparse.vstack([A[active], E]).T
     weights, best = np.concatenate([mu[active], nu]), np.inf
@@ -542,7 +571,7 @@ def _dual_bound(goal: FloatArray, A: sparse.csr_array, E: sparse.csr_array, mu: 
         residual = goal + rows @ weights
         rounding = _EPS * (np.abs(goal).sum() + np.abs(weights) @ abs(rows).sum(axis=0))
         best = min(best, float(np.abs(residual).sum() - rounding))
-        if best <= _NOTHING or not len(weights):
+        if best <= enough or not len(weights):
             break
         weights = weights - linalg.lstsq(rows.toarray(), residual)[0]
     return best
@@ -714,7 +743,7 @@ def _sign(cone: _Cone, basis: FloatArray, coefficient: FloatArray, V: FloatArray
     if abs(value) <= _LEVEL * size * np.abs(V).max():
         return np.nan
     try:
-        opposite = cone.maximise(-np.sign(value) * coefficient / size, basis)
+        opposite = cone.maximise(-np.sign(value) * coefficient / size, _EPS, basis)
     except _UndecidedError:
         return np.nan
     if opposite is not None and np.sign(value) * (coefficient @ opposite[1:].ravel()) < -_LEVEL * size:
