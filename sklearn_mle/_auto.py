@@ -39,6 +39,8 @@ _MAX_SAMPLED_SIZE = 2000
 # Newton's first steps, far from the estimate, are as good on a share of the rows.
 _START_SHARE = 1 / 16
 _LEAST_START_ROWS = 2000
+# Nats: a hundredth of what estimates are polished to.
+_NOTHING_LEFT = 1e-14
 # Beyond this the d x d matrix is not formed.
 _MAX_EXACT_SIZE = 3000
 
@@ -87,6 +89,7 @@ class CurvatureSchedule:
             self.refresh_passes = 2.0
         self.null = null_curvature(problem, class_metric)
         self._model: Curvature = self.null
+        self._hessian: DenseCurvature | None = None
         # A start other than the model without features has a curvature of its own.
         self._counted = -np.inf if warm else problem.objective.n_passes
 
@@ -112,7 +115,14 @@ class CurvatureSchedule:
         # One step of conjugate gradients that cost more than the exact Hessian settles the question.
         self.exact = self.exact or (self.problem.size <= _MAX_EXACT_SIZE and self.exact_passes < spent < np.inf)
         if self.exact:
-            return DenseCurvature(self.problem.hessian(psi)), True
+            if self._hessian is not None and decrement < np.inf:
+                # A step that gains little hardly moves the curvature. What was left shrinks by the same factor again
+                # with the Hessian of the point before: where that leaves nothing, a new one is not asked for.
+                left = 0.5 * float(g @ self._hessian.solve(g))
+                if left**2 <= _NOTHING_LEFT * decrement:
+                    return self._hessian, True
+            self._hessian = DenseCurvature(self.problem.hessian(psi))
+            return self._hessian, True
         if spent > max(self.refresh_passes, _LEAST_REFRESH):
             self._model = self.problem.cheap_curvature(psi)
             self._counted = self.problem.objective.n_passes

@@ -686,8 +686,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _check_classes_have_weight(classes: np.ndarray, y: Targets, w: FloatArray | None) -> None:
-    base = np.ones(len(y)) if w is None else w
-    weights = base @ y if y.ndim == 2 else np.bincount(y, base, minlength=len(classes))
+    soft = y.ndim == 2
+    weights = (np.ones(len(y)) if w is None else w) @ y if soft else np.bincount(y, w, minlength=len(classes))
     if np.count_nonzero(weights) < 2:
         left = classes[weights > 0].tolist()
         raise ValueError(f"Only one class has positive weight, {left}; a classifier needs two or more.")

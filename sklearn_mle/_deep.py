@@ -158,7 +158,7 @@ def estimate_network(
     """
     y = model.y if model.y.ndim == 1 else np.ascontiguousarray(model.y.T)
     samples = Samples(model.X, y, model.w, n_classes=model.n_classes, n_threads=n_threads, n_units=sum(model.hidden))
-    with samples.pinned(always=True):
+    with samples.pinned():
         weights = samples.class_weights()
         absent = tuple(np.flatnonzero(weights == 0).tolist()) if model.fit_intercept and model.n_classes > 2 else ()
         if absent:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ._layout import Layout
 from ._network import Network
+from ._products import sum_over_rows
 from ._samples import Block, Samples
 from ._softmax import curvature_product, nll_and_residual, pair_weights, softmax
 from ._typing import FloatArray, IntArray
@@ -23,6 +24,9 @@ _KEEP_BYTES = 1 << 26
 _KEEP_SHARE = 0.15
 # From this many pairs of classes on, one wide matrix product for all beats one narrow one for each.
 _MANY_PAIRS = 8
+# The products of all pairs of columns are taken for so many rows at a time.
+_TOGETHER_BYTES = 1 << 23
+_LEAST_TOGETHER = 512
 
 
 class NegativeLogLikelihood:
@@ -189,7 +193,7 @@ class NegativeLogLikelihood:
             columns = block.features(center, transform, with_one=fit_intercept)
             return (moments(weights, columns),)
 
-        (total,) = self.samples.sum(block_terms)
+        (total,) = self.samples.sum(block_terms, q)
         self.n_passes += n_pairs * q * (q + 1) / 2 / (2 * self._n_outputs * self.samples.n_features)
         if total.ndim == 3:
             return total
@@ -238,10 +242,16 @@ class NegativeLogLikelihood:
             h = h if block.w is None else h * block.w
             columns = block.features(center, transform)
             moved = columns * h
-            return weighted.sum(axis=1), weighted @ proba.T, moved.sum(axis=1), moved @ columns.T, float(h.sum())
+            return (
+                weighted.sum(axis=1),
+                sum_over_rows(weighted, proba.T),
+                moved.sum(axis=1),
+                sum_over_rows(moved, columns.T),
+                float(h.sum()),
+            )
 
-        shares, outer, sums, squares, mass = self.samples.sum(block_terms)
         rank = transform.shape[-1]
+        shares, outer, sums, squares, mass = self.samples.sum(block_terms, rank)
         self.n_passes += 0.5 + rank * rank / (2 * self._n_outputs * self.samples.n_features)
         return (np.diag(shares) - outer) / mass, sums, squares, mass
 
@@ -262,7 +272,8 @@ def _weighted_curvature(proba: FloatArray, dz: FloatArray, block: Block) -> Floa
 
 def _moments_apart(weights: FloatArray, columns: FloatArray) -> FloatArray:
     """(n_pairs, q, q): one weighted product a pair."""
-    return np.stack([(columns * w) @ columns.T for w in weights])
+    weighted = np.empty_like(columns)
+    return np.stack([sum_over_rows(np.multiply(columns, w, out=weighted), columns.T) for w in weights])
 
 
 def _moments_together(weights: FloatArray, columns: FloatArray) -> FloatArray:
@@ -271,13 +282,20 @@ def _moments_together(weights: FloatArray, columns: FloatArray) -> FloatArray:
     Each v v' is laid out as the products of two entries of v, of which pairs of classes only differ in the
     weights.
     """
-    q, width = columns.shape
-    products = np.empty((q * (q + 1) // 2, width))
-    row = 0
-    for j in range(q):
-        np.multiply(columns[j], columns[j:], out=products[row : row + q - j])
-        row += q - j
-    return weights @ products.T
+    q, n_rows = columns.shape
+    n_products = q * (q + 1) // 2
+    width = min(max(_LEAST_TOGETHER, _TOGETHER_BYTES // (8 * n_products)), n_rows)
+    products = np.empty((n_products, width))
+    total = np.zeros((len(weights), n_products))
+    for start in range(0, n_rows, width):
+        part = columns[:, start : start + width]
+        here = products[:, : part.shape[1]]
+        row = 0
+        for j in range(q):
+            np.multiply(part[j], part[j:], out=here[row : row + q - j])
+            row += q - j
+        total += sum_over_rows(weights[:, start : start + width], here.T)
+    return total
 
 
 @lru_cache(maxsize=16)

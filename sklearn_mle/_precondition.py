@@ -41,6 +41,8 @@ _MANY_ROWS = 4
 # Above this many columns second moments cost more than they gain: only scales are taken.
 _MAX_DENSE_FEATURES = 3000
 _MAX_SPARSE_FEATURES = 500
+# Moments of columns that are mixed afterwards lose so much to cancellation, of sixteen digits.
+_MILD = 1e4
 # W x + b loses log10 of (mean / scale) digits; above this, blocks of rows are shifted instead.
 _MAX_OFFSET = {"d": 1e4, "f": 1.0}
 
@@ -146,6 +148,29 @@ class Coordinates:
         out = np.zeros((q, q))
         out[: self.rank, : self.rank] = precision * (self.transform.T @ self.transform)
         return out
+
+    @cached_property
+    def scales(self) -> FloatArray:
+        """A diagonal transform, (p,), to columns of the size that the whitened ones have; T must be square."""
+        return 1 / np.linalg.norm(linalg.inv(self.transform, check_finite=False), axis=0)
+
+    @cached_property
+    def mild(self) -> bool:
+        """Whether second moments of scaled columns, whitened afterwards, keep all but a few digits."""
+        if self.transform.ndim == 1 or self.transform.shape[0] != self.rank:
+            return False
+        return bool(np.max(np.sum(np.abs(self._mixing), axis=0), initial=0.0) ** 2 <= _MILD)
+
+    @cached_property
+    def _mixing(self) -> FloatArray:
+        """(q, q): whitened columns, and the constant, from the scaled ones."""
+        mixing = np.eye(self.shape[1])
+        mixing[: self.rank, : self.rank] = self.transform / self.scales[:, None]
+        return mixing
+
+    def mixed(self, moments: FloatArray) -> FloatArray:
+        """Moments (..., q, q) of whitened columns, from those of scaled ones."""
+        return self._mixing.T @ moments @ self._mixing
 
     def moved_to(self, theta: FloatArray) -> "Coordinates":
         """The same coordinates with theta at psi = 0."""

@@ -54,7 +54,12 @@ class RoundProblem:
     def hessian(self, psi: FloatArray) -> FloatArray:
         """Hessian by psi, (d, d)."""
         coordinates = self.coordinates
-        moments = self.objective.pair_moments(coordinates.push(psi), coordinates.center, coordinates.transform)
+        n_pairs = self._pair_basis.shape[1]
+        late = self.objective.samples.n_rows > 2 * n_pairs * coordinates.rank and coordinates.mild
+        transform = coordinates.scales if late else coordinates.transform
+        moments = self.objective.pair_moments(coordinates.push(psi), coordinates.center, transform)
+        if late:
+            moments = coordinates.mixed(moments)
         if self.objective.layout.fit_intercept:
             moments[:, :, -1] *= coordinates.constant
             moments[:, -1, :] *= coordinates.constant

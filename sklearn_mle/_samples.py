@@ -5,7 +5,7 @@ matrix. Where columns lie so far from zero that W x + b would cancel, the rows o
 shifted by `shift`; theta then holds the intercept of the shifted rows.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,14 +16,20 @@ from scipy import sparse
 from scipy.special import entr
 from threadpoolctl import ThreadpoolController
 
+from ._products import sum_over_rows, times_rows
 from ._typing import Design, FloatArray, IntArray, Targets
 
-# Blocks of rows and their (J, B) temporaries stay in the last-level cache; smaller ones spend their time
-# between calls.
-_BLOCK_BYTES = 1 << 21
-_BLOCK_ROWS = (512, 8192)
-# Below this many products a block is not worth the hand-over to another thread.
-_SERIAL_WORK = 1 << 18
+# The (J, B) temporaries of a block of rows stay in a core's own cache, its rows in the one that cores share; smaller
+# blocks spend their time between calls. Above 128 KiB the C library maps each temporary (B,) anew.
+_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES_OF_X = 1 << 23
+_BLOCK_ROWS = (512, 16000)
+# Columns that are made of a block, for moments, stay in a core's own cache.
+_COLUMN_BYTES = 1 << 19
+# A block with fewer operations than this is not worth the hand-over to another thread, and the interpreter's lock.
+_THREAD_WORK = 1 << 21
+# Softmax and residual of one logit, in units of a product.
+_SOFTMAX_WORK = 10
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,13 @@ class Block:
         if sparse.issparse(self.X):
             # SciPy's product is row-major; its transpose is what (J, B) means, whatever the strides.
             return (self.X @ np.ascontiguousarray(weights.T)).T
-        return weights @ self.X.T
+        return times_rows(weights, self.X)
 
     def pull(self, residual: FloatArray) -> FloatArray:
         """Residuals (J, B) times the rows: (J, p)."""
         if sparse.issparse(self.X):
             return (self.X.T @ np.ascontiguousarray(residual.T)).T
-        return residual @ self.X
+        return sum_over_rows(residual, self.X)
 
     def features(self, center: FloatArray, transform: FloatArray, with_one: bool = False) -> FloatArray:
         """Whitened columns transform' (x - center), shape (r, B), float64; `transform` is (p, r) or (p,).
@@ -64,13 +70,13 @@ class Block:
         A row of ones follows if asked.
         """
         rows = self.X.toarray() if sparse.issparse(self.X) else self.X
-        centred = (rows - center).T
         rank = transform.shape[-1]
-        out = np.empty((rank + with_one, centred.shape[1]))
+        out = np.empty((rank + with_one, len(rows)))
         if transform.ndim == 1:
-            np.multiply(transform[:, None], centred, out=out[:rank])
+            np.subtract(rows.T, center[:, None], out=out[:rank])
+            out[:rank] *= transform[:, None]
         else:
-            np.matmul(transform.T, centred, out=out[:rank])
+            times_rows(transform.T, rows - center, out=out[:rank])
         if with_one:
             out[rank] = 1.0
         return out
@@ -84,6 +90,17 @@ class Block:
             return sums - mass * center, squares - 2 * center * sums + mass * center**2
         centred = self.X - center
         return h @ centred, h @ np.square(centred)
+
+    def split(self, width: int) -> Iterator["Block"]:
+        """The block in pieces of at most `width` rows."""
+        n_rows = self.stop - self.start
+        if n_rows <= width:
+            yield self
+            return
+        for a in range(0, n_rows, width):
+            b = min(a + width, n_rows)
+            w = None if self.w is None else self.w[a:b]
+            yield Block(self.X[a:b], self.y[..., a:b], w, self.start + a, self.start + b)
 
     def weights(self) -> FloatArray:
         """Weights (B,), float64."""
@@ -142,9 +159,10 @@ class Samples:
         self._views = [self._view(a, b) for a, b in self._bounds] if self.is_sparse else None
 
     @property
-    def _work(self) -> int:
-        """Products of one pass, more or less."""
-        return self.n_rows * self.n_features * max(self.n_classes, self.n_units)
+    def _work_a_row(self) -> int:
+        """Products of one evaluation, more or less, for each row."""
+        entries = self.X.nnz // max(1, self.n_rows) if self.is_sparse else self.n_features
+        return (entries + _SOFTMAX_WORK) * max(self.n_classes, self.n_units)
 
     def _rows_per_block(self) -> int:
         if self.is_sparse:
@@ -152,8 +170,13 @@ class Samples:
             per_thread = -(-self.n_rows // self.n_threads)
             return max(256, min(per_thread, (1 << 23) // (self.n_classes + 4 * self.n_units)))
         low, high = _BLOCK_ROWS
-        bytes_a_row = (self.n_features + 2 * self.n_classes + 4 * self.n_units) * self.dtype.itemsize
-        return min(max(low, _BLOCK_BYTES // bytes_a_row), high)
+        temporaries = _BLOCK_BYTES // ((2 * self.n_classes + 4 * self.n_units) * self.dtype.itemsize)
+        rows = min(max(low, min(temporaries, _BLOCK_BYTES_OF_X // (self.n_features * self.dtype.itemsize))), high)
+        if self.n_threads == 1:
+            return rows
+        # The same number of blocks for each thread, of the same length.
+        rounds = -(-self.n_rows // (rows * self.n_threads))
+        return max(-(-self.n_rows // (rounds * self.n_threads)), min(rows, _THREAD_WORK // self._work_a_row + 1))
 
     def _view(self, a: int, b: int) -> Design:
         """Rows a to b of a CSR matrix, sharing its arrays."""
@@ -175,10 +198,17 @@ class Samples:
                 X = (X - self.shift.astype(X.dtype, copy=False)).astype(self.dtype, copy=False)
         return Block(X, self.y[..., a:b], None if self.w is None else self.w[a:b], a, b)
 
-    def each(self, function: Callable[[Block], Any], consume: Callable[[Any], None]) -> None:
-        """Call `consume` with the function of each block, in the order of the rows whatever the threads."""
+    def each(
+        self, function: Callable[[Block], Any], consume: Callable[[Any], None], work_a_row: int | None = None
+    ) -> None:
+        """Call `consume` with the function of each block, in the order of the rows whatever the threads.
+
+        `work_a_row` is what the function does, in products; that of one evaluation if it is not said.
+        """
         n_blocks = len(self._bounds)
-        parallel = self.n_threads > 1 and n_blocks > 1 and self._work > _SERIAL_WORK
+        rows = self._bounds[0][1] if n_blocks else 0
+        work = rows * (self._work_a_row if work_a_row is None else work_a_row)
+        parallel = self.n_threads > 1 and n_blocks > 1 and work >= _THREAD_WORK
         with nullcontext() if self._pinned else blas_threads(1):
             if not parallel:
                 for i in range(n_blocks):
@@ -191,11 +221,11 @@ class Samples:
                 consume(result)
 
     @contextmanager
-    def pinned(self, always: bool = False) -> Iterator[None]:
-        """Keep BLAS single-threaded throughout where the problem is so small that pinning shows in the time."""
-        if self._work > _SERIAL_WORK and not always:
-            yield
-            return
+    def pinned(self) -> Iterator[None]:
+        """Keep BLAS single-threaded throughout.
+
+        Its idle threads spin for a while after each call, where the threads for blocks of rows would work.
+        """
         with blas_threads(1):
             self._pinned = True
             try:
@@ -203,19 +233,25 @@ class Samples:
             finally:
                 self._pinned = False
 
-    def sum(self, function: Callable[[Block], tuple[Any, ...]]) -> tuple[Any, ...]:
-        """Sums over the blocks of a function that returns a tuple of numbers or float64 arrays."""
-        totals: list[Any] = []
+    def sum(self, function: Callable[[Block], tuple[Any, ...]], n_columns: int = 0) -> tuple[Any, ...]:
+        """Sums over the blocks of a function that returns a tuple of numbers or float64 arrays.
 
-        def add(parts: tuple[Any, ...]) -> None:
-            if totals:
-                for i, value in enumerate(parts):
-                    totals[i] += value
-            else:
-                totals.extend(parts)
+        Where the function makes so many columns (`n_columns`) of a block, it sees a few rows at a time.
+        """
+        total = _Total()
+        if not n_columns:
+            self.each(function, total.add)
+            return tuple(total.parts)
+        width = max(_BLOCK_ROWS[0], _COLUMN_BYTES // (8 * n_columns))
 
-        self.each(function, add)
-        return tuple(totals)
+        def in_pieces(block: Block) -> list[Any]:
+            of_block = _Total()
+            for piece in block.split(width):
+                of_block.add(function(piece))
+            return of_block.parts
+
+        self.each(in_pieces, total.add, n_columns * (n_columns + self.n_features))
+        return tuple(total.parts)
 
     def outputs_like(self, n_outputs: int) -> FloatArray:
         """Room for (J, n) values, laid out as the blocks' outputs are."""
@@ -258,12 +294,13 @@ class Samples:
         def block_terms(block: Block) -> tuple[FloatArray, FloatArray]:
             columns = block.features(center, transform)
             if block.w is None:
-                return columns.sum(axis=1), columns @ columns.T
+                return columns.sum(axis=1), sum_over_rows(columns, columns.T)
             weighted = columns * block.w
-            return weighted.sum(axis=1), weighted @ columns.T
+            return weighted.sum(axis=1), sum_over_rows(weighted, columns.T)
 
-        self.n_passes += transform.shape[-1] / (4 * self.n_classes)
-        return self.sum(block_terms)
+        rank = transform.shape[-1]
+        self.n_passes += rank / (4 * self.n_classes)
+        return self.sum(block_terms, rank)
 
     def column_sums(self, center: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Weighted sums of x - center and of its squares, each (p,)."""
@@ -306,6 +343,20 @@ class Samples:
         )
         other._pinned = self._pinned
         return other
+
+
+class _Total:
+    """A running sum of tuples of numbers or arrays."""
+
+    def __init__(self) -> None:
+        self.parts: list[Any] = []
+
+    def add(self, parts: Iterable[Any]) -> None:
+        if self.parts:
+            for i, value in enumerate(parts):
+                self.parts[i] += value
+        else:
+            self.parts.extend(parts)
 
 
 _controller: ThreadpoolController | None = None

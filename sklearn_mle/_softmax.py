@@ -65,14 +65,33 @@ def nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None = 
 def _binary_nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None) -> tuple[FloatArray, FloatArray]:
     """J = 1: -log P = log(1 + exp(z)) - y z, by exp(-|z|) alone."""
     score = z[0]
-    target = (y if y.ndim == 1 else y[1]).astype(score.dtype, copy=False)
-    small = np.exp(-np.abs(score))
+    small = np.abs(score)
+    np.negative(small, out=small)
+    np.exp(small, out=small)
+    nll = np.log1p(small)
+    if y.ndim == 1:
+        # With the logit of the wrong class, m = (1 - 2y) z: the residual is (1 - 2y) p(wrong), without a difference.
+        sign = y.astype(score.dtype)
+        sign *= -2
+        sign += 1
+        score *= sign
+        # p(wrong) = 1 / (1 + small) where m >= 0, else small / (1 + small).
+        proba = np.where(score >= 0, 1, small)
+        small += 1
+        proba /= small
+        nll += np.maximum(score, 0, out=small)
+        if keep_proba is not None:
+            np.abs(np.subtract(proba, y, out=keep_proba[0]), out=keep_proba[0])
+        np.multiply(proba, sign, out=score)
+        return nll, z
+    target = y[1].astype(score.dtype, copy=False)
     # max(z, 0) - y z, without a difference: what is certain and right costs log1p(small), to its last digit.
-    nll = np.log1p(small) + np.where(score >= 0, 1 - target, -target) * score
-    proba = np.where(score >= 0, 1, small) / (1 + small)
+    nll += np.where(score >= 0, 1 - target, -target) * score
+    proba, other = (np.where(score >= 0, *pair) / (1 + small) for pair in ((1, small), (small, 1)))
     if keep_proba is not None:
         keep_proba[0] = proba
-    np.subtract(proba, target, out=score)
+    # p - y, without a difference where y is certain.
+    np.subtract((1 - target) * proba, target * other, out=score)
     return nll, z
 
 

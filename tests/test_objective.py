@@ -203,7 +203,6 @@ def test_any_blocks_and_any_threads_give_the_same(kind, n_threads, rows_a_block,
     whole = likelihood(K, **how)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Samples, "_rows_per_block", lambda self: rows_a_block)
-        patch.setattr("sklearn_mle._samples._SERIAL_WORK", -1)
         cut = likelihood(K, n_threads=n_threads, **how)
     if shift and kind is np.asarray:
         whole.samples.shift = cut.samples.shift = np.array([1.0, -2.0, 0.5])
@@ -223,7 +222,14 @@ def test_any_blocks_and_any_threads_give_the_same(kind, n_threads, rows_a_block,
             *objective.samples.column_sums(center),
         ]
 
-    for one, other in zip(everything(whole), everything(cut), strict=True):
+    expected = everything(whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sklearn_mle._samples._THREAD_WORK", 0)
+        # Columns of a few rows at a time.
+        patch.setattr("sklearn_mle._samples._BLOCK_ROWS", (3, 80))
+        patch.setattr("sklearn_mle._samples._COLUMN_BYTES", 1)
+        found = everything(cut)
+    for one, other in zip(expected, found, strict=True):
         assert_allclose(other, one, rtol=1e-11, atol=1e-11 * np.abs(one).max())
 
 
@@ -231,7 +237,7 @@ def test_threads_change_no_bit():
     """Blocks are summed in the order of the rows, whoever finishes first."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Samples, "_rows_per_block", lambda self: 7)
-        patch.setattr("sklearn_mle._samples._SERIAL_WORK", -1)
+        patch.setattr("sklearn_mle._samples._THREAD_WORK", 0)
         results = []
         for n_threads in (1, 2, 4):
             objective = likelihood(3, n_threads=n_threads)
