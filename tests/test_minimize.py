@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import Bounds, OptimizeResult, minimize
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier
 from sklearn_mle._minimize import METHODS, find_solver
+from sklearn_mle._problem import RoundProblem
 
 NAMES = [method.name for method in METHODS.values()]
 DERIVATIVE_FREE = ["Nelder-Mead", "Powell", "COBYLA", "COBYQA"]
@@ -325,3 +326,19 @@ def test_a_callable_may_call_the_callback(small):
     clf = SoftmaxMLEClassifier(solver=steps).fit(*small)
     assert len(clf.loss_curve_) == clf.n_iter_ == clf.optimize_result_.nit
     assert (np.diff(clf.loss_curve_) <= 1e-12).all()
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_a_kept_hessian_certifies_as_well_as_a_new_one(C, monkeypatch):
+    X, y = load_wine(return_X_y=True)
+    X = X[:, :2]
+    taken = []
+    hessian = RoundProblem.hessian
+    monkeypatch.setattr(RoundProblem, "hessian", lambda self, psi: taken.append((self, psi)) or hessian(self, psi))
+    clf = SoftmaxMLEClassifier(C=C).fit(X, y)
+    problem, _ = taken[-1]
+    # The last point had none of its own.
+    assert len(taken) <= clf.n_iter_
+    psi = clf.optimize_result_.x
+    _, gradient = problem.value_and_grad(psi)
+    assert 0.5 * gradient @ np.linalg.solve(hessian(problem, psi), gradient) <= 1e-12

@@ -1,5 +1,7 @@
 """Round coordinates: the same objective, its exact Hessian at the null model, the null space of X."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import linalg, sparse
 
+from sklearn_mle import _precondition
 from sklearn_mle._auto import null_curvature
 from sklearn_mle._layout import Layout
 from sklearn_mle._network import Network
@@ -258,3 +261,24 @@ def test_a_constant_column_has_the_least_coefficient_in_its_box():
 def test_columns_too_large_to_square_are_named(convert):
     with pytest.raises(ValueError, match=r"too large to be squared.* in columns \[2\]"):
         problem(3, change=lambda X: convert(X * [1.0, 1.0, 1e200, 1.0]))
+
+
+@pytest.mark.parametrize("C", [np.inf, 0.3])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("K", [2, 3])
+def test_moments_that_are_whitened_afterwards_give_the_same_hessian(K, fit_intercept, C, monkeypatch):
+    # Without an intercept columns that are far from zero are nearly collinear.
+    change = CHANGES["units and shifts" if fit_intercept else "units"]
+    round_, _ = problem(K, C, fit_intercept, change, weighted=True)
+    psi = np.random.default_rng(1).normal(size=round_.size)
+    assert round_.coordinates.mild
+    afterwards = round_.hessian(psi)
+    monkeypatch.setattr(_precondition, "_MILD", 0.0)
+    round_.coordinates = replace(round_.coordinates)
+    assert not round_.coordinates.mild
+    assert_allclose(afterwards, round_.hessian(psi), rtol=1e-10, atol=1e-10 * np.abs(afterwards).max())
+
+
+def test_rows_of_nearly_collinear_columns_are_whitened_before():
+    round_, _ = problem(change=lambda X: np.column_stack([X, X[:, 0] + 1e-4 * X[:, 1] ** 2]))
+    assert not round_.coordinates.mild
