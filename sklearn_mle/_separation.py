@@ -374,7 +374,9 @@ class _Cone:
         margins, rounding = self.rows.margins(V)
         wrong = np.where(self.rows.inside, np.abs(margins), np.where(self.rows.outside, -margins, 0.0))
         wrong = np.where(wrong > rounding, wrong, 0.0).ravel()
-        return wrong, np.setdiff1d(np.flatnonzero(wrong), np.concatenate([self.pairs, self.ties]))
+        new = wrong > 0
+        new[self.pairs] = new[self.ties] = False
+        return wrong, np.flatnonzero(new)
 
     def _join(self, wrong: FloatArray, news: IntArray) -> None:
         """Let the most violated of the new pairs into the program."""
