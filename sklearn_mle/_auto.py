@@ -30,8 +30,8 @@ _EXACT_PASSES = 12.0
 _SOFTMAX_FLOPS = 40.0
 _LEAST_REFRESH = 2.0
 # Rows a parameter in the sample: eigenvalues of its Hessian relative to the whole one lie within
-# (1 +- sqrt(1 / 15))^2, a condition of about 3 (Marchenko & Pastur, 1967).
-_SAMPLE_ROWS = 15
+# (1 +- sqrt(1 / 12))^2, a condition of about 3 (Marchenko & Pastur, 1967).
+_SAMPLE_ROWS = 12
 _SAMPLE_SHARE = 0.25
 # A class with fewer rows in the sample than this for each of its parameters may be separated there.
 _SAMPLE_ROWS_OF_RAREST = 5
@@ -133,8 +133,10 @@ def _rows_of_sample(problem: RoundProblem) -> int:
     """Rows of a sample whose Hessian stands for that of all rows; 0 where none does."""
     if problem.size > _MAX_SAMPLED_SIZE:
         return 0
-    rows = _SAMPLE_ROWS * problem.size
-    return rows if rows <= _SAMPLE_SHARE * problem.objective.samples.n_rows and _is_fair(problem, rows) else 0
+    samples = problem.objective.samples
+    share = max(float(samples.class_weights().min()) / samples.total_weight, 1e-300)
+    rows = max(_SAMPLE_ROWS * problem.size, 1.01 * _SAMPLE_ROWS_OF_RAREST * problem.coordinates.shape[1] / share)
+    return int(rows) if rows <= _SAMPLE_SHARE * samples.n_rows and _is_fair(problem, int(rows)) else 0
 
 
 def _rows_of_start(problem: RoundProblem) -> int:
@@ -162,7 +164,7 @@ def null_curvature(problem: RoundProblem, class_metric: FloatArray) -> Curvature
     P = coordinates.penalty_metric(problem.objective.precision)
     if S.ndim == 1:
         S = np.append(S, 1.0) if problem.objective.layout.fit_intercept else S
-        return DiagonalCurvature((np.outer(np.diag(class_metric), S) + P).ravel())
+        return DiagonalCurvature(coordinates.flat(np.outer(np.diag(class_metric), S) + P))
     if problem.objective.layout.fit_intercept:
         S = linalg.block_diag(S, 1.0)
     return KroneckerCurvature(class_metric, S, P)

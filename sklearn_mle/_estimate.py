@@ -168,7 +168,7 @@ class _Setting:
 
 def _set_up(model: LinearModel, samples: Samples, present: IntArray) -> _Setting:
     n_outputs = 1 if model.n_classes == 2 else len(present)
-    layout = Layout((model.X.shape[1], n_outputs), model.fit_intercept)
+    layout = Layout((model.X.shape[1], n_outputs), model.fit_intercept, by_feature=samples.is_sparse)
     # The part of the penalty that is smooth: (1 - l1_ratio) ||W||^2 / (2 C).
     variance = model.C / (1 - model.l1_ratio) if model.l1_ratio < 1 else np.inf
     if model.bounds is not None or (model.l1_ratio and np.isfinite(model.C)):

@@ -1,7 +1,8 @@
 """Blocks of weights and the flat parameter vector theta. The only file that reshapes theta.
 
 Theta holds layer after layer: the weights of a layer (n_out, n_in), row-major, then its intercepts
-(n_out,). The linear model has one layer.
+(n_out,). The linear model has one layer. Where X is sparse, weights lie feature after feature instead, as the
+products of sparse rows take them.
 """
 
 from dataclasses import dataclass
@@ -22,10 +23,13 @@ class Layout:
         Units from input to output: (p, ..., J).
     fit_intercept : bool
         Whether each layer has intercepts.
+    by_feature : bool
+        Whether the weights (n_out, n_in) are column-major.
     """
 
     widths: tuple[int, ...]
     fit_intercept: bool = True
+    by_feature: bool = False
 
     @property
     def n_layers(self) -> int:
@@ -43,7 +47,8 @@ class Layout:
         start = 0
         for n_in, n_out in pairwise(self.widths):
             stop = start + n_in * n_out
-            weights = theta[start:stop].reshape(n_out, n_in)
+            flat = theta[start:stop]
+            weights = flat.reshape(n_in, n_out).T if self.by_feature else flat.reshape(n_out, n_in)
             start = stop
             intercepts = None
             if self.fit_intercept:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.linalg import blas
 from scipy.optimize import OptimizeResult
 
 from ._curvature import Curvature
@@ -195,14 +196,17 @@ def _direction(
             break
         least = min(least, curve / float(p @ model_p))
         alpha = rz / curve
-        step += alpha * p
+        step = blas.daxpy(p, step, a=alpha)
         gained += alpha * rz
-        r += alpha * Hp
+        r = blas.daxpy(Hp, r, a=alpha)
         z = curvature.solve(r)
         rz, before = float(r @ z), rz
         if rz <= forcing**2 * first or 0.5 * (gained + rz / (_CAUTION * min(least, least_before))) <= target:
             break
-        p, model_p = -z + (rz / before) * p, -r + (rz / before) * model_p
+        p *= rz / before
+        p -= z
+        model_p *= rz / before
+        model_p -= r
     slope = float(g @ step)
     if slope >= 0:
         step, slope = -curvature.solve(g), -first

@@ -47,7 +47,6 @@ class NegativeLogLikelihood:
         self.samples = samples
         self.precision = 1.0 / C
         self.n_passes = 0.0
-        self._penalised = network.layout.penalty_mask()
         self._kept_at: FloatArray | None = None
         self._proba: FloatArray | None = None
         self._n_outputs = network.layout.widths[-1]
@@ -63,8 +62,16 @@ class NegativeLogLikelihood:
 
     def penalty(self, theta: FloatArray) -> float:
         """||W||^2 / (2 C), zero at C = inf."""
-        weights = theta[self._penalised]
-        return 0.5 * self.precision * float(weights @ weights)
+        squares = 0.0
+        for W, _ in self.layout.unpack(theta):
+            weights = W.ravel(order="K")
+            squares += float(weights @ weights)
+        return 0.5 * self.precision * squares
+
+    def _add_penalty_product(self, total: FloatArray, direction: FloatArray) -> None:
+        """Add to `total` what the prior makes of a direction: W / C, and nothing for intercepts."""
+        for (sums, _), (W, _) in zip(self.layout.unpack(total), self.layout.unpack(direction), strict=True):
+            sums += self.precision * W
 
     def value(self, theta: FloatArray) -> float:
         """f(theta) alone."""
@@ -100,7 +107,7 @@ class NegativeLogLikelihood:
         self._kept_at = theta.copy() if self._keep else None
         if self.precision:
             value += self.penalty(theta)
-            grad += self.precision * self._penalised * theta
+            self._add_penalty_product(grad, theta)
         return value, grad
 
     def _block_proba(self, theta: FloatArray, block: Block, kept: bool) -> FloatArray:
@@ -150,7 +157,7 @@ class NegativeLogLikelihood:
         (product,) = self.samples.sum(block_terms)
         self.n_passes += 1
         if self.precision:
-            product += self.precision * self._penalised * direction
+            self._add_penalty_product(product, direction)
         return product
 
     def largest_logit_change(self, direction: FloatArray) -> float:

@@ -61,6 +61,7 @@ class Coordinates:
     origin : theta at psi = 0
     null : orthonormal directions (p, n_null) of the original columns in which X does not vary
     feature_metric : T' (a N S) T as (r, r), or its diagonal (r,): curvature at the null model, per unit of A / a
+    by_feature : whether psi holds (M, q) column after column, as theta then does
     """
 
     layout: Layout
@@ -71,6 +72,7 @@ class Coordinates:
     origin: FloatArray
     null: FloatArray
     feature_metric: FloatArray
+    by_feature: bool = False
 
     @property
     def all_logits(self) -> bool:
@@ -97,9 +99,17 @@ class Coordinates:
         """Length of psi."""
         return self.shape[0] * self.shape[1]
 
+    def blocks(self, psi: FloatArray) -> FloatArray:
+        """Psi as (M, q), a view."""
+        return psi.reshape(self.shape[::-1]).T if self.by_feature else psi.reshape(self.shape)
+
+    def flat(self, blocks: FloatArray) -> FloatArray:
+        """Psi of blocks (M, q)."""
+        return blocks.T.ravel() if self.by_feature else blocks.ravel()
+
     def push_direction(self, psi: FloatArray) -> FloatArray:
         """The linear part of psi -> theta."""
-        blocks = psi.reshape(self.shape)
+        blocks = self.blocks(psi)
         V = blocks[:, : self.rank]
         W = self._logits(V * self.transform if self.transform.ndim == 1 else V @ self.transform.T)
         if not self.layout.fit_intercept:
@@ -129,14 +139,19 @@ class Coordinates:
         """Gradient by psi from the gradient by theta: the transpose of `push_direction`."""
         ((G, g),) = self.layout.unpack(grad)
         G = self._free(G)
-        out = np.empty(self.shape)
+        psi = np.empty(self.size)
+        out = self.blocks(psi)
         if g is not None:
             g = self._free(g)
             out[:, -1] = g * self.constant
             if self.centred:
-                G = G - np.outer(g, self.center)
-        out[:, : self.rank] = G * self.transform if self.transform.ndim == 1 else G @ self.transform
-        return out.ravel()
+                # In the order of G: mixed orders are slow.
+                G = (G.T - np.outer(self.center, g)).T if self.by_feature else G - np.outer(g, self.center)
+        if self.transform.ndim == 1:
+            np.multiply(G, self.transform, out=out[:, : self.rank])
+        else:
+            np.matmul(G, self.transform, out=out[:, : self.rank])
+        return psi
 
     def penalty_metric(self, precision: float) -> FloatArray:
         """T'T / C with a zero for the intercept: (q, q), or its diagonal (q,) for a diagonal T."""
@@ -234,7 +249,15 @@ def null_coordinates(
     center = _shifted_center(samples, columns)
     layers = [(np.zeros((basis.shape[0], samples.n_features)), intercepts)]
     coordinates = Coordinates(
-        network_layout, basis, transform, center, 1.0 / np.sqrt(mass), network_layout.pack(layers), null, feature_metric
+        network_layout,
+        basis,
+        transform,
+        center,
+        1.0 / np.sqrt(mass),
+        network_layout.pack(layers),
+        null,
+        feature_metric,
+        by_feature=wide and network_layout.by_feature,
     )
     return coordinates, class_metric
 

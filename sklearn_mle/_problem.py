@@ -22,6 +22,7 @@ class RoundProblem:
     def __init__(self, objective: NegativeLogLikelihood, coordinates: Coordinates) -> None:
         self.objective = objective
         self.coordinates = coordinates
+        self._pushed: tuple[Coordinates, FloatArray, FloatArray] | None = None
 
     # Whether no model of the curvature but `hessian` will do.
     always_exact = False
@@ -40,15 +41,21 @@ class RoundProblem:
         """Number of free coordinates."""
         return self.coordinates.size
 
+    def _theta(self, psi: FloatArray) -> FloatArray:
+        """Theta at psi; kept for the products that are asked for at one point."""
+        if self._pushed is None or self._pushed[0] is not self.coordinates or not np.array_equal(psi, self._pushed[1]):
+            self._pushed = self.coordinates, psi.copy(), self.coordinates.push(psi)
+        return self._pushed[2]
+
     def value_and_grad(self, psi: FloatArray) -> tuple[float, FloatArray]:
         """Value and gradient by psi."""
-        value, grad = self.objective.value_and_grad(self.coordinates.push(psi))
+        value, grad = self.objective.value_and_grad(self._theta(psi))
         return value, self.coordinates.pull(grad)
 
     def hessp(self, psi: FloatArray, direction: FloatArray) -> FloatArray:
         """Hessian by psi times a direction."""
         coordinates = self.coordinates
-        product = self.objective.hessp(coordinates.push(psi), coordinates.push_direction(direction))
+        product = self.objective.hessp(self._theta(psi), coordinates.push_direction(direction))
         return coordinates.pull(product)
 
     def hessian(self, psi: FloatArray) -> FloatArray:
@@ -57,7 +64,7 @@ class RoundProblem:
         n_pairs = self._pair_basis.shape[1]
         late = self.objective.samples.n_rows > 2 * n_pairs * coordinates.rank and coordinates.mild
         transform = coordinates.scales if late else coordinates.transform
-        moments = self.objective.pair_moments(coordinates.push(psi), coordinates.center, transform)
+        moments = self.objective.pair_moments(self._theta(psi), coordinates.center, transform)
         if late:
             moments = coordinates.mixed(moments)
         if self.objective.layout.fit_intercept:
@@ -73,6 +80,8 @@ class RoundProblem:
                 penalty = np.diag(penalty)
             for m in range(n_logits):
                 hessian[m, :, m, :] += penalty
+        if coordinates.by_feature:
+            hessian = hessian.transpose(1, 0, 3, 2)
         return hessian.reshape(self.size, self.size)
 
     @cached_property
@@ -90,21 +99,19 @@ class RoundProblem:
     def hessian_diagonal(self, psi: FloatArray) -> FloatArray:
         """Diagonal of the Hessian by psi, (d,), where T is diagonal and Q the identity (`box_coordinates`)."""
         coordinates = self.coordinates
-        shares, squares = self.objective.diagonal_moments(coordinates.push(psi), coordinates.center)
-        diagonal = np.empty(coordinates.shape)
+        shares, squares = self.objective.diagonal_moments(self._theta(psi), coordinates.center)
+        diagonal = coordinates.blocks(np.empty(self.size))
         diagonal[:, : coordinates.rank] = squares * coordinates.transform**2
         if self.objective.layout.fit_intercept:
             diagonal[:, -1] = shares * coordinates.constant**2
-        return (diagonal + coordinates.penalty_metric(self.objective.precision)).ravel()
+        return coordinates.flat(diagonal + coordinates.penalty_metric(self.objective.precision))
 
     def cheap_curvature(self, psi: FloatArray) -> Curvature:
         """A model of the Hessian at psi for a pass or a few: Kronecker's, or the diagonal where T is diagonal."""
         coordinates = self.coordinates
         if coordinates.transform.ndim == 1:
             return DiagonalCurvature(self.hessian_diagonal(psi))
-        A, sums, S, mass = self.objective.kronecker_moments(
-            coordinates.push(psi), coordinates.center, coordinates.transform
-        )
+        A, sums, S, mass = self.objective.kronecker_moments(self._theta(psi), coordinates.center, coordinates.transform)
         if self.objective.layout.fit_intercept:
             c = coordinates.constant
             S = np.block([[S, c * sums[:, None]], [c * sums, c * c * mass]])

@@ -11,9 +11,9 @@ from sklearn_mle._layout import Layout, gauge_basis
 WIDTHS = st.lists(st.integers(1, 4), min_size=2, max_size=4).map(tuple)
 
 
-@given(WIDTHS, st.booleans())
-def test_pack_is_the_inverse_of_unpack(widths, fit_intercept):
-    layout = Layout(widths, fit_intercept)
+@given(WIDTHS, st.booleans(), st.booleans())
+def test_pack_is_the_inverse_of_unpack(widths, fit_intercept, by_feature):
+    layout = Layout(widths, fit_intercept, by_feature)
     theta = np.arange(float(layout.size))
     layers = layout.unpack(theta)
     assert len(layers) == layout.n_layers == len(widths) - 1
@@ -29,6 +29,15 @@ def test_the_order_of_theta():
     weights = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     assert_array_equal(Layout((3, 2)).pack([(weights, np.array([7.0, 8.0]))]), np.arange(1.0, 9.0))
     assert_array_equal(Layout((3, 2), False).pack([(weights, None)]), np.arange(1.0, 7.0))
+
+
+def test_the_order_of_theta_by_feature():
+    weights = np.array([[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]])
+    layout = Layout((3, 2), by_feature=True)
+    theta = layout.pack([(weights, np.array([7.0, 8.0]))])
+    assert_array_equal(theta, np.arange(1.0, 9.0))
+    # What sparse rows multiply needs no copy.
+    assert layout.unpack(theta)[0][0].T.flags.c_contiguous
 
 
 def test_theta_is_float64_and_its_blocks_are_views():
