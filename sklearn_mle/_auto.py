@@ -26,6 +26,8 @@ from ._typing import FloatArray
 
 # Conjugate gradients need this many products a step at least where d is small; up to here, exact is cheaper.
 _EXACT_PASSES = 12.0
+# The metric of a sample brings the whole problem to its end in some twenty; the exact Hessian takes four or five steps.
+_EXACT_PASSES_BESIDE_SAMPLE = 6.0
 # Softmax, residual and traffic, in operations an element of the (n, J) outputs.
 _SOFTMAX_FLOPS = 40.0
 _LEAST_REFRESH = 2.0
@@ -77,9 +79,11 @@ class CurvatureSchedule:
     def __init__(self, problem: RoundProblem, class_metric: FloatArray, warm: bool = False) -> None:
         self.problem = problem
         self.exact_passes = exact_passes(problem)
-        cheap = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= _EXACT_PASSES
+        sample_rows = 0 if warm or problem.always_exact else _rows_of_sample(problem)
+        dear = _EXACT_PASSES if not sample_rows else _EXACT_PASSES_BESIDE_SAMPLE
+        cheap = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= dear
         self.exact = cheap or problem.always_exact
-        self.sample_rows = 0 if self.exact or warm else _rows_of_sample(problem)
+        self.sample_rows = 0 if self.exact else sample_rows
         self.start_rows = _rows_of_start(problem) if cheap and not (warm or problem.always_exact) else 0
         n_logits, q = problem.coordinates.shape
         n_rows = problem.objective.samples.n_rows
