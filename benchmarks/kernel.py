@@ -1,7 +1,10 @@
 """``python -m benchmarks.kernel``: one evaluation against its two matrix products.
 
 A loss and its gradient need X W' and R' X; everything else (exponentials, reductions,
-the residual) is overhead, and the ratio says how much. Interleaved, medians.
+the residual) is overhead, and the ratio says how much. Medians of rounds that alternate:
+within a round calls follow one another, as they do in a fit. The threads of BLAS spin for
+some 25 ms after a product, which would slow down whatever comes next: here they sleep at
+once (OPENBLAS_THREAD_TIMEOUT).
 """
 
 import argparse
@@ -53,18 +56,30 @@ def evaluation(X, y, K, threads):
     samples = Samples(X, y, None, n_classes=K, n_threads=threads)
     objective = NegativeLogLikelihood(Network(layout), samples)
     theta = np.random.default_rng(1).normal(scale=0.1, size=layout.size)
-    return lambda: objective.value_and_grad(theta)
+
+    def evaluate(times):
+        # a fit pins BLAS from start to end
+        with samples.pinned():
+            return [objective.value_and_grad(theta) for _ in range(times)]
+
+    return evaluate
 
 
-def medians(calls, repeats):
-    """Median seconds of each call, interleaved, after one warm-up."""
+def repeated(call):
+    """The call, so many times in a row."""
+    return lambda times: [call() for _ in range(times)]
+
+
+def medians(calls, rounds, in_a_row=4):
+    """Median seconds of one call, over rounds that alternate, after one warm-up."""
     times = [[] for _ in calls]
-    for index in range(repeats + 1):
+    for index in range(rounds + 1):
         for call, record in zip(calls, times, strict=True):
+            call(1)
             start = time.perf_counter()
-            call()
+            call(in_a_row)
             if index:
-                record.append(time.perf_counter() - start)
+                record.append((time.perf_counter() - start) / in_a_row)
     return [statistics.median(record) for record in times]
 
 
@@ -77,7 +92,7 @@ def report(shapes, repeats, threads):
             rng = np.random.default_rng(0)
             X = rng.standard_normal((n, p), dtype=dtype)
             y = rng.integers(K, size=n)
-            calls = [evaluation(X, y, K, threads), *products(X, K)]
+            calls = [evaluation(X, y, K, threads), *map(repeated, products(X, K))]
             ours, *alone = medians(calls, repeats)
             least = min(alone)
             print(
@@ -96,7 +111,7 @@ def main():
     # thread pools take their size when they are loaded
     if os.environ.get("OMP_NUM_THREADS") != str(args.threads):
         command = [sys.executable, "-m", "benchmarks.kernel", *sys.argv[1:]]
-        environment = measure.child_environment(args.threads)
+        environment = measure.child_environment(args.threads) | {"OPENBLAS_THREAD_TIMEOUT": "4"}
         raise SystemExit(subprocess.run(command, env=environment).returncode)
     shapes = [(min(n, args.rows or n), p, K) for n, p, K in SHAPES]
     report(shapes, args.repeats, args.threads)
