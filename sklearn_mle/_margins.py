@@ -1,0 +1,162 @@
+"""Rows in columns of unit scale, and the margins of a direction in them, each with its rounding.
+
+A direction V, shape (K, q) with q = p + 1 (q = p without an intercept), moves the logits of row i by z_i = V x_i.
+With c a class that y_i gives weight to, m_ik = z_ic - z_ik are the margins of V (`_separation` says what for).
+"""
+
+import numpy as np
+from scipy import sparse
+
+from ._typing import BoolArray, Design, FloatArray, IntArray, Targets
+
+EPS = float(np.finfo(np.float64).eps)
+# Margins are sums of some tens of products of rounded factors; and every entry of X stands for what rounds
+# to it, half a unit in its last place either side, for the two classes of a margin.
+ROUNDINGS = 32.0
+_INPUT_ROUNDINGS = 2.0
+# Entries of a block of rows: some megabytes.
+_BLOCK = 2**18
+# Sparse matrices of at most this many entries, zeros included, are handled as dense ones (and centred).
+_MAX_DENSE = 2**24
+
+
+class ScaledRows:
+    """Rows of positive weight in columns of unit scale, and the margins of a direction in them.
+
+    Scales are powers of two and centres multiples of them: dummies and small integers are then moved without
+    any rounding, and what is tied in them stays tied exactly.
+
+    Attributes
+    ----------
+    n, n_classes, q : rows, K, unknowns of one class
+    reference : (n,) a class c in S_i, the most probable
+    outside, inside : (n, K) bool, the pairs (i, k) of inequalities, and of equalities
+    usable : (q,) bool, unknowns of columns that vary
+    """
+
+    def __init__(
+        self, X: Design, Y: Targets, n_classes: int | None, weight: FloatArray | None, intercept: bool
+    ) -> None:
+        Y = np.asarray(Y)
+        if sparse.issparse(X):
+            X = X.toarray() if X.shape[0] * X.shape[1] <= _MAX_DENSE else X.tocsr()
+        else:
+            X = np.asarray(X)
+        if weight is not None and not np.all(np.asarray(weight) > 0):
+            kept = np.flatnonzero(np.asarray(weight) > 0)
+            X, Y = X[kept], Y[kept]
+        self.X, self.n, self.intercept = X, X.shape[0], intercept
+        self.n_classes = n_classes or (int(Y.max()) + 1 if Y.ndim == 1 else Y.shape[1])
+        self.q = X.shape[1] + intercept
+        self.reference: IntArray = Y if Y.ndim == 1 else Y.argmax(axis=1)
+        own = np.zeros((self.n, self.n_classes), dtype=bool)
+        own[np.arange(self.n), self.reference] = True
+        self.outside = ~own if Y.ndim == 1 else Y == 0
+        self.inside = ~(self.outside | own)
+        self.eps = float(np.finfo(X.dtype).eps) if X.dtype.kind == "f" else EPS
+        self._scale_columns()
+
+    def _scale_columns(self) -> None:
+        X, p = self.X, self.X.shape[1]
+        mean, square, top = np.zeros(p), np.zeros(p), np.zeros(p)
+        centred = self.intercept and not sparse.issparse(X)
+        if centred:
+            for rows in self._slices():
+                mean += X[rows].sum(axis=0, dtype=np.float64) / max(self.n, 1)
+        for rows in self._slices():
+            block = X[rows].astype(np.float64)
+            top = np.maximum(
+                top, [abs(block).max(axis=0)] if not sparse.issparse(X) else abs(block).max(axis=0).toarray()
+            ).ravel()
+            block = block.multiply(block) if sparse.issparse(X) else (block - mean) ** 2
+            square += np.asarray(block.sum(axis=0)).ravel() / max(self.n, 1)
+        scale = np.sqrt(square)
+        # A column that varies by its rounding only is constant: no direction may use it.
+        usable = scale > ROUNDINGS * self.eps * top if centred else scale > 0
+        self.scale = np.exp2(np.round(np.log2(np.where(usable, scale, 1.0))))
+        self.center = np.where(usable, np.round(mean / self.scale) * self.scale, mean)
+        self.usable = np.append(usable, np.ones(int(self.intercept), dtype=bool))
+
+    def _slices(self) -> list[slice]:
+        step = max(1, _BLOCK // max(1, self.X.shape[1]))
+        return [slice(start, min(start + step, self.n)) for start in range(0, self.n, step)]
+
+    def design(self, rows: slice | IntArray) -> Design:
+        """Rows of the scaled design, the intercept's column of ones last."""
+        block = self.X[rows].astype(np.float64)
+        if sparse.issparse(block):
+            block = block.multiply(1.0 / self.scale).tocsr()
+            return sparse.hstack([block, np.ones((block.shape[0], 1))], format="csr") if self.intercept else block
+        block = (block - self.center) / self.scale
+        return np.hstack([block, np.ones((len(block), 1))]) if self.intercept else block
+
+    def margins(self, V: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Margins m_ik of V (zero for k = c), and what rounding alone can make of a margin of zero."""
+        z, size = np.empty((self.n, self.n_classes)), np.empty((self.n, self.n_classes))
+        # Each coefficient of V is known to a rounding of the largest; an entry of X, to its own.
+        error = _INPUT_ROUNDINGS * self.eps * np.abs(V) + ROUNDINGS * EPS * np.abs(V).max(axis=1, keepdims=True)
+        for rows in self._slices():
+            block = self.design(rows)
+            z[rows], size[rows] = block @ V.T, abs(block) @ error.T
+        size += _INPUT_ROUNDINGS * self.eps * (np.abs(V[:, : len(self.center)]) @ np.abs(self.center / self.scale))
+        own = np.arange(self.n), self.reference
+        return z[own][:, np.newaxis] - z, size[own][:, np.newaxis] + size
+
+    def separated(self, V: FloatArray) -> BoolArray:
+        """Pairs (n, K) of inequalities that V makes strict."""
+        margins, rounding = self.margins(V)
+        return self.outside & (margins > rounding)
+
+    def gradients(self, pairs: IntArray) -> sparse.csr_array:
+        """The a_ik of flat pairs i K + k, one a row, as functions of V_1 ... V_{K-1}, flat."""
+        row, other = np.divmod(pairs, self.n_classes)
+        design = sparse.coo_array(self.design(row))
+        at, column = design.coords
+        parts = []
+        for sign, label in ((1.0, self.reference[row]), (-1.0, other)):
+            free = label[at] > 0
+            parts.append((sign * design.data[free], at[free], (label[at[free]] - 1) * self.q + column[free]))
+        data, i, j = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return sparse.csr_array((data, (i, j)), shape=(len(pairs), (self.n_classes - 1) * self.q))
+
+    def total_gradient(self, pairs: BoolArray) -> tuple[FloatArray, float]:
+        """The sum of a_ik over pairs (n, K), flat, and the rounding of it, in 1-norm."""
+        pull = -pairs.astype(np.float64)
+        pull[np.arange(self.n), self.reference] += pairs.sum(axis=1)
+        weight = np.abs(pull[:, 1:]).sum(axis=1)
+        total, size = np.zeros((self.n_classes, self.q)), 0.0
+        for rows in self._slices():
+            design = self.design(rows)
+            total += (design.T @ pull[rows]).T
+            size += float((abs(design).T @ weight[rows]).sum())
+        return total[1:].ravel(), EPS * size
+
+    def coefficient(self, k: int, j: int) -> FloatArray:
+        """Coefficient j of class k, in units of X, as a function of V flat; the sign and zeros are what counts."""
+        function = np.zeros((self.n_classes, self.q))
+        function[k, j] = 1.0
+        if self.intercept and j == self.q - 1:
+            function[k, :-1] = -self.center / self.scale * self.usable[:-1]
+        return function[1:].ravel()
+
+    def unflatten(self, v: FloatArray) -> FloatArray:
+        """V from its classes 1 ... K - 1, flat."""
+        return np.vstack([np.zeros(self.q), v.reshape(-1, self.q)])
+
+    def from_original(self, direction: FloatArray) -> FloatArray:
+        """V of a direction in units of X; one row is the single logit of two classes."""
+        V = np.array(direction, dtype=np.float64)
+        if len(V) == 1 and self.n_classes == 2:
+            V = np.vstack([np.zeros_like(V), V])
+        if self.intercept:
+            V[:, -1] += V[:, :-1] @ self.center
+        V[:, : len(self.scale)] *= self.scale
+        return np.where(self.usable, V - V[0], 0.0)
+
+    def to_original(self, V: FloatArray) -> FloatArray:
+        """Inverse of `from_original`, classes summing to zero."""
+        V = V - V.mean(axis=0)
+        V[:, : len(self.scale)] /= self.scale
+        if self.intercept:
+            V[:, -1] -= V[:, :-1] @ self.center
+        return V
