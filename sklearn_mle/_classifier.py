@@ -2,7 +2,6 @@
 
 import warnings
 from itertools import pairwise
-from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -16,12 +15,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._deep import NetworkEstimate, NetworkModel, Validation, estimate_network, network_outputs
 from ._estimate import Estimate, LinearModel, estimate_linear
 from ._minimize import Solver, find_solver
+from ._parameters import check_bounds, check_parameters, hidden_units, is_real
 from ._samples import available_threads
 from ._separation import SeparationKind
 from ._softmax import log_softmax, softmax
 from ._targets import (
     aligned_distributions,
     apply_class_weight,
+    check_classes_have_weight,
     check_weights,
     distributions,
     encode_labels,
@@ -31,7 +32,6 @@ from ._targets import (
 from ._typing import FloatArray, Targets
 from .exceptions import SeparationWarning
 
-_ACTIVATIONS = ("identity", "logistic", "tanh", "relu", "softplus")
 _NAMES_SHOWN = 5
 _NETWORK_ATTRIBUTES = (
     "n_layers_",
@@ -221,7 +221,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         # Without a prior a network reproduces its training data, not the truth.
-        unpenalised = _is_real(self.C) and np.isinf(float(self.C))
+        unpenalised = is_real(self.C) and np.isinf(float(self.C))
         tags.classifier_tags.poor_score = bool(np.size(self.hidden_layer_sizes)) and bool(unpenalised)
         return tags
 
@@ -264,14 +264,14 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        self._check_parameters()
+        check_parameters(self)
         solver = find_solver(self.solver, bounded=self.bounds is not None, l1=self.l1_ratio > 0 and np.isfinite(self.C))
-        hidden = _hidden_units(self.hidden_layer_sizes)
+        hidden = hidden_units(self.hidden_layer_sizes)
         previous = self._previous_fit() if self.warm_start and not hidden else None
         X, classes, targets = self._check_data(X, y)
         weights = check_weights(sample_weight, X)
         targets, weights = apply_class_weight(self.class_weight, classes, targets, weights)
-        _check_classes_have_weight(classes, targets, weights)
+        check_classes_have_weight(classes, targets, weights)
         if hidden:
             self._warn(self._fit_network(X, targets, weights, classes, hidden, solver))
             return
@@ -286,7 +286,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             float(self.C),
             bool(self.fit_intercept),
             float(self.l1_ratio),
-            None if self.bounds is None else _check_bounds(self.bounds, shape),
+            None if self.bounds is None else check_bounds(self.bounds, shape),
             None if previous is None else previous[1:],
             self.prior,
         )
@@ -442,76 +442,6 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             f"{remedy}"
         )
 
-    def _check_parameters(self) -> None:
-        """Raise for values outside of the contract, and for what is not there yet."""
-        hidden = _hidden_units(self.hidden_layer_sizes)
-        if self.activation not in _ACTIVATIONS:
-            raise ValueError(f"activation must be one of {_ACTIVATIONS}; got {self.activation!r}.")
-        if not _is_real(self.C) or not self.C > 0 or 1 / float(self.C) == np.inf:
-            raise ValueError(f"C must be a positive number, np.inf for maximum likelihood; got {self.C!r}.")
-        if not _is_real(self.l1_ratio) or not 0 <= self.l1_ratio <= 1:
-            raise ValueError(f"l1_ratio must be a number from 0 to 1; got {self.l1_ratio!r}.")
-        if self.prior not in ("gaussian", "jeffreys"):
-            raise ValueError(f"prior must be 'gaussian' or 'jeffreys'; got {self.prior!r}.")
-        if self.prior == "jeffreys" and (
-            np.isfinite(self.C)
-            or self.l1_ratio
-            or self.bounds is not None
-            or len(np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)))
-        ):
-            raise ValueError(
-                "prior='jeffreys' is for the linear model alone: leave C at np.inf, l1_ratio at 0, bounds at None and "
-                "hidden_layer_sizes at ()."
-            )
-        if not _is_real(self.tol) or not 0 < self.tol < np.inf:
-            raise ValueError(f"tol must be a positive number of nats; got {self.tol!r}.")
-        if not _is_integer(self.max_iter) or self.max_iter < 1:
-            raise ValueError(f"max_iter must be an integer, at least 1; got {self.max_iter!r}.")
-        if self.n_jobs is not None and (not _is_integer(self.n_jobs) or self.n_jobs == 0):
-            raise ValueError(f"n_jobs must be None or an integer other than 0; got {self.n_jobs!r}.")
-        if self.solver_options is not None and not isinstance(self.solver_options, dict):
-            raise ValueError(f"solver_options must be None or a dict; got {self.solver_options!r}.")
-        if self.solver_options and isinstance(self.solver, str) and self.solver.lower() == "auto":
-            raise ValueError("solver_options belong to a named solver or a callable; solver='auto' takes none.")
-        for name in ("fit_intercept", "warm_start"):
-            # 0 and 1 are the integers that equal a bool.
-            if not isinstance(getattr(self, name), bool | np.bool_ | Integral) or getattr(self, name) not in (0, 1):
-                raise ValueError(f"{name} must be True or False; got {getattr(self, name)!r}.")
-        if not isinstance(self.verbose, bool | np.bool_ | Integral) or self.verbose < 0:
-            raise ValueError(f"verbose must be an integer, at least 0; got {self.verbose!r}.")
-        check_random_state(self.random_state)
-        if not _is_integer(self.n_iter_no_change) or self.n_iter_no_change < 1:
-            raise ValueError(f"n_iter_no_change must be an integer, at least 1; got {self.n_iter_no_change!r}.")
-        # n_iter_no_change is not among them: scikit-learn's own checks set it on every classifier that has it,
-        # and it has no meaning but under early_stopping.
-        if hidden:
-            self._check_network_parameters()
-            return
-        deep_only = {"n_init": 1, "early_stopping": False, "validation_fraction": 0.1}
-        for name, default in deep_only.items():
-            if getattr(self, name) != default:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} does not apply to a linear model; leave it at {default!r}."
-                )
-
-    def _check_network_parameters(self) -> None:
-        """Raise for what does not apply to a model with hidden layers."""
-        linear_only = {"l1_ratio": 0, "prior": "gaussian", "bounds": None}
-        for name, default in linear_only.items():
-            value = getattr(self, name)
-            if value is not default and (default is None or value != default):
-                raise ValueError(
-                    f"{name}={value!r} is for the linear model; with hidden_layer_sizes leave it at {default!r}."
-                )
-        if not _is_integer(self.n_init) or self.n_init < 1:
-            raise ValueError(f"n_init must be an integer, at least 1; got {self.n_init!r}.")
-        if not isinstance(self.early_stopping, bool | np.bool_):
-            raise ValueError(f"early_stopping must be True or False; got {self.early_stopping!r}.")
-        if not _is_real(self.validation_fraction) or not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must lie between 0 and 1; got {self.validation_fraction!r}.")
-        if self.validation_fraction != 0.1 and not self.early_stopping:
-            raise ValueError("validation_fraction is for early_stopping=True; leave it at 0.1.")
-
     def _check_data(self, X: Any, y: Any) -> tuple[Any, np.ndarray, Targets]:
         """Validated X (dense or CSR), the classes, and indices (n,) or distributions (n, K)."""
         options: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
@@ -664,50 +594,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         return float(rows.sum() if weights is None else weights @ rows)
 
 
-def _hidden_units(sizes: Any) -> tuple[int, ...]:
-    """The units of each hidden layer, from what `MLPClassifier` takes: a number or a sequence of them."""
-    units = tuple(np.atleast_1d(np.asarray(sizes, dtype=object)).tolist())
-    if any(not _is_integer(n) or n < 1 for n in units):
-        raise ValueError(f"hidden_layer_sizes must hold positive integers, a number for each layer; got {sizes!r}.")
-    return tuple(int(n) for n in units)
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) and not np.isnan(float(value))
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
-
-
 def _listed(names: list[str]) -> str:
     shown = ", ".join(names[:_NAMES_SHOWN])
     return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
-
-
-def _check_classes_have_weight(classes: np.ndarray, y: Targets, w: FloatArray | None) -> None:
-    soft = y.ndim == 2
-    weights = (np.ones(len(y)) if w is None else w) @ y if soft else np.bincount(y, w, minlength=len(classes))
-    if np.count_nonzero(weights) < 2:
-        left = classes[weights > 0].tolist()
-        raise ValueError(f"Only one class has positive weight, {left}; a classifier needs two or more.")
-
-
-def _check_bounds(bounds: Any, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        raise ValueError(f"bounds must be (lower, upper), each broadcastable to coef_ {shape}; got {bounds!r}.")
-    sides = []
-    for name, bound in zip(("lower", "upper"), bounds, strict=True):
-        try:
-            side = np.broadcast_to(np.asarray(bound, dtype=np.float64), shape)
-        except (TypeError, ValueError):
-            raise ValueError(f"The {name} bounds must be numbers that broadcast to coef_, of shape {shape}.") from None
-        if np.isnan(side).any():
-            raise ValueError(f"The {name} bounds hold nan; use -np.inf and np.inf where there is no bound.")
-        sides.append(side)
-    if (sides[0] > sides[1]).any() or (sides[0] == np.inf).any() or (sides[1] == -np.inf).any():
-        raise ValueError("Each lower bound must be at most its upper bound, and leave a finite value between.")
-    return sides[0], sides[1]
 
 
 def _check_previous(

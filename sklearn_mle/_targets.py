@@ -149,3 +149,11 @@ def apply_class_weight(
     if not w.any():
         raise ValueError("sample_weight times class_weight is zero for every sample; one class must have weight.")
     return y, w
+
+
+def check_classes_have_weight(classes: np.ndarray, y: Targets, w: FloatArray | None) -> None:
+    soft = y.ndim == 2
+    weights = (np.ones(len(y)) if w is None else w) @ y if soft else np.bincount(y, w, minlength=len(classes))
+    if np.count_nonzero(weights) < 2:
+        left = classes[weights > 0].tolist()
+        raise ValueError(f"Only one class has positive weight, {left}; a classifier needs two or more.")
