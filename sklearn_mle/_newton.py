@@ -24,7 +24,7 @@ from ._typing import FloatArray
 _ARMIJO = 1e-4
 _MAX_BACKTRACKS = 30
 # Eisenstat & Walker, choice 2: gamma (|g| / |g before|)^2, at most the first.
-_LOOSEST_FORCING = 0.3
+_LOOSEST_FORCING = 0.5
 _FORCING_GAMMA = 0.9
 # A thousandth of the gap a step is fast enough; more digits of a step are spent on curvature that moves.
 _TIGHTEST_FORCING = 0.03
