@@ -32,7 +32,7 @@ _SINGLE_WORK = 1 << 22
 # A gap that the model puts at more than this many times `tol` is not worth the products of a certificate.
 _HOPELESS = 100.0
 # Curvature pairs of L-BFGS-B: traffic of 4 d numbers each, which a pass over few rows does not outweigh.
-_PAIRS, _FEW_PAIRS = 30, 12
+_PAIRS, _FEW_PAIRS = 30, 8
 _MANY_PARAMETERS = 30_000
 _MAX_RESTARTS = 20
 _MAX_STALLS = 8

@@ -116,7 +116,7 @@ def _estimate(
         samples = samples.with_classes(present)
     setting = _set_up(model, samples, present)
     problem = setting.problem
-    schedule = CurvatureSchedule(problem, setting.class_metric, warm=model.start is not None)
+    schedule = CurvatureSchedule(problem, setting.class_metric, warm=setting.warm)
     history = History(None if say is None else lambda i, f: say(f"iteration {i}: {f:.10g} nats"))
     resolution = float(np.finfo(samples.dtype).eps)
     controls = Controls(tol, max_iter, resolution, dict(options or {}), setting.box, setting.l1, history)
@@ -156,7 +156,10 @@ def _classes_to_fit(model: LinearModel, samples: Samples) -> IntArray:
 
 @dataclass(frozen=True)
 class _Setting:
-    """A problem in its coordinates, where to start, and the constraints there; `bounds` are those of W."""
+    """A problem in its coordinates, where to start, and the constraints there.
+
+    `bounds` are those of W; `warm` says that the start is another than the model without features.
+    """
 
     problem: RoundProblem
     class_metric: FloatArray
@@ -164,6 +167,7 @@ class _Setting:
     box: tuple[FloatArray, FloatArray] | None = None
     bounds: tuple[FloatArray, FloatArray] | None = None
     l1: FloatArray | None = None
+    warm: bool = False
 
 
 def _set_up(model: LinearModel, samples: Samples, present: IntArray) -> _Setting:
@@ -178,9 +182,14 @@ def _set_up(model: LinearModel, samples: Samples, present: IntArray) -> _Setting
     objective = NegativeLogLikelihood(Network(layout), samples, variance)
     objective.n_passes += samples.n_passes
     problem = jeffreys_problem(objective, coordinates) if jeffreys else RoundProblem(objective, coordinates)
+    warm = False
     if model.start is not None:
-        problem.coordinates = coordinates.moved_to(_theta(model.start, present, problem))
-    return _Setting(problem, class_metric, np.zeros(problem.size))
+        theta = _theta(model.start, present, problem)
+        # A start that is worse than none (other units, a saturated softmax) has a curvature that leads nowhere.
+        if objective.value(theta) <= objective.value(coordinates.origin):
+            problem.coordinates = coordinates.moved_to(theta)
+            warm = True
+    return _Setting(problem, class_metric, np.zeros(problem.size), warm=warm)
 
 
 def _set_up_in_box(
@@ -201,7 +210,9 @@ def _set_up_in_box(
     if model.start is not None:
         # Bounds and l1 penalty are those of psi, whose zero is W = 0: the start moves, not the origin.
         start = box_point(coordinates, _theta(model.start, present, problem))
-    return _Setting(problem, np.eye(shape[0]), np.clip(start, *box), box, bounds, _l1_weights(coordinates, model))
+    l1 = _l1_weights(coordinates, model)
+    warm = model.start is not None
+    return _Setting(problem, np.eye(shape[0]), np.clip(start, *box), box, bounds, l1, warm)
 
 
 def _coefficients(model: LinearModel, setting: _Setting, solution: Solution) -> tuple[FloatArray, FloatArray]:

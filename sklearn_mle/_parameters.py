@@ -60,10 +60,9 @@ def check_parameters(estimator: Any) -> None:
         return
     deep_only = {"n_init": 1, "early_stopping": False, "validation_fraction": 0.1}
     for name, default in deep_only.items():
-        if getattr(estimator, name) != default:
-            raise ValueError(
-                f"{name}={getattr(estimator, name)!r} does not apply to a linear model; leave it at {default!r}."
-            )
+        value = getattr(estimator, name)
+        if np.ndim(value) or value != default:
+            raise ValueError(f"{name}={value!r} does not apply to a linear model; leave it at {default!r}.")
 
 
 def _check_network_parameters(estimator: Any) -> None:

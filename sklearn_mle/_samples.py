@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -209,7 +210,7 @@ class Samples:
         rows = self._bounds[0][1] if n_blocks else 0
         work = rows * (self._work_a_row if work_a_row is None else work_a_row)
         parallel = self.n_threads > 1 and n_blocks > 1 and work >= _THREAD_WORK
-        with nullcontext() if self._pinned else blas_threads(1):
+        with nullcontext() if self._pinned else single_threaded_blas():
             if not parallel:
                 for i in range(n_blocks):
                     consume(function(self._block(i)))
@@ -226,7 +227,7 @@ class Samples:
 
         Its idle threads spin for a while after each call, where the threads for blocks of rows would work.
         """
-        with blas_threads(1):
+        with single_threaded_blas():
             self._pinned = True
             try:
                 yield
@@ -370,9 +371,26 @@ def _blas() -> ThreadpoolController:
     return _controller
 
 
-def blas_threads(n_threads: int) -> Any:
-    """Context in which BLAS has so many threads."""
-    return _blas().limit(limits=n_threads, user_api="blas")
+_pin_lock = Lock()
+_n_pins = 0
+_pin: Any = None
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Context in which BLAS has one thread; of fits that overlap, in threads of their own, the last one restores."""
+    global _n_pins, _pin
+    with _pin_lock:
+        if not _n_pins:
+            _pin = _blas().limit(limits=1, user_api="blas")
+        _n_pins += 1
+    try:
+        yield
+    finally:
+        with _pin_lock:
+            _n_pins -= 1
+            if not _n_pins:
+                _pin.restore_original_limits()
 
 
 def available_threads() -> int:

@@ -26,14 +26,16 @@ def encode_labels(y: Any) -> tuple[np.ndarray, IntArray]:
     """Sorted classes, and the index (n,) of each label among them."""
     y = column_or_1d(y, warn=True)
     if y.dtype.kind in "iu" and len(y):
-        low, high = int(y.min()), int(y.max())
-        if high - low < len(y):
-            # Few integers: a table of them is faster than sorting.
-            places = (y - y.dtype.type(low)).astype(np.intp)
-            seen = np.flatnonzero(np.bincount(places))
-            table = np.zeros(high - low + 1, dtype=np.int32)
+        low = y.min()
+        if int(y.max()) - int(low) < len(y):
+            # Few integers: a table of them is faster than sorting. Differences are taken modulo 2^bits, as unsigned.
+            native = y.dtype.newbyteorder("=")
+            places = (y.astype(native, copy=False) - low.astype(native)).view(f"u{native.itemsize}").astype(np.intp)
+            counts = np.bincount(places)
+            seen = np.flatnonzero(counts)
+            table = np.zeros(len(counts), dtype=np.int32)
             table[seen] = np.arange(len(seen), dtype=np.int32)
-            return (seen + low).astype(y.dtype), table[places]
+            return (seen.astype(native) + low.astype(native)).astype(y.dtype), table[places]
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     return classes, codes.astype(np.int32)

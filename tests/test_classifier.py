@@ -1,6 +1,7 @@
 """`SoftmaxMLEClassifier` from outside: the contract, one promise a test."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -21,6 +22,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier
 from sklearn_mle.metrics import cross_entropy, neg_cross_entropy_scorer
@@ -884,6 +886,19 @@ def test_a_warm_start_goes_along_a_path_of_priors():
     assert clf.n_iter_ <= 2
 
 
+def test_a_warm_start_that_is_worse_than_none_is_left_alone():
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(300, 2)) > 1).astype(float)
+    y = (X @ [1.0, -1.0] + rng.logistic(size=300) > 0).astype(int)
+    clf = SoftmaxMLEClassifier(warm_start=True).fit(X, y)
+    best = clf.nll_
+    for change in (lambda: setattr(clf, "coef_", np.array([[-40.0, 40.0]])), lambda: None):
+        change()
+        assert_allclose(clf.fit(X, y).nll_, best, rtol=1e-12)
+    # The same rows in other units.
+    assert_allclose(clf.fit(1e6 * X, y).nll_, best, rtol=1e-12)
+
+
 def test_a_warm_start_needs_the_same_classes_and_columns(iris):
     X, y = iris
     clf = SoftmaxMLEClassifier(C=1.0, warm_start=True).fit(X, y)
@@ -935,6 +950,20 @@ def test_sample_weights_are_routed():
     assert_same_fit(search.best_estimator_, SoftmaxMLEClassifier(C=1.0).fit(X, y, sample_weight=w))
     expected = SoftmaxMLEClassifier(C=1.0).fit(StandardScaler().fit_transform(X), y, sample_weight=w)
     assert_same_fit(pipeline[-1], expected)
+
+
+def test_fits_that_overlap_leave_the_threads_of_blas_as_they_were():
+    X, y = overlapping()
+
+    def blas():
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas()
+        rows = (150, 400, 250, 350, 200, 300) * 4
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: SoftmaxMLEClassifier().fit(X[:n], y[:n]), rows))
+        assert blas() == before
 
 
 def test_threads_of_the_caller_are_respected():

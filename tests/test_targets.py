@@ -195,3 +195,16 @@ def test_class_weights_multiply_the_entries_of_soft_rows():
 def test_class_weights_that_are_none(class_weight, message):
     with pytest.raises(ValueError, match=message):
         apply_class_weight(class_weight, NAMES, CODES, None)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "u1", "i4", "i8", "u8", ">i4"])
+def test_integers_are_encoded_as_by_sorting(dtype):
+    info = np.iinfo(dtype)
+    rng = np.random.default_rng(0)
+    for low, high in ((info.min, info.min + 9), (info.max - 9, info.max), (-100 if info.min else 0, 100)):
+        y = rng.integers(low, high, size=300, endpoint=True, dtype=np.dtype(dtype).newbyteorder("=")).astype(dtype)
+        expected, places = np.unique(y, return_inverse=True)
+        classes, codes = encode_labels(y)
+        assert classes.dtype == expected.dtype
+        assert_array_equal(classes, expected)
+        assert_array_equal(codes, places)
