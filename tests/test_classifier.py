@@ -1,7 +1,6 @@
 """`SoftmaxMLEClassifier` from outside: the contract, one promise a test."""
 
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -25,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier
+from sklearn_mle._samples import single_threaded_blas
 from sklearn_mle.metrics import cross_entropy, neg_cross_entropy_scorer
 
 NAMES = np.array(["ant", "bee", "cow"])
@@ -953,16 +953,19 @@ def test_sample_weights_are_routed():
 
 
 def test_fits_that_overlap_leave_the_threads_of_blas_as_they_were():
-    X, y = overlapping()
+    """The limit is one for the process: the first to end must not lift it, the last must not keep it."""
 
     def blas():
         return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
     with threadpool_limits(2, user_api="blas"):
         before = blas()
-        rows = (150, 400, 250, 350, 200, 300) * 4
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda n: SoftmaxMLEClassifier().fit(X[:n], y[:n]), rows))
+        first, second = single_threaded_blas(), single_threaded_blas()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert set(blas()) == {1}
+        second.__exit__(None, None, None)
         assert blas() == before
 
 
