@@ -103,7 +103,7 @@ STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 
 
 def searched(model, grid, X, y):
-    """Seconds of a grid search, the best parameters, and their log-loss in each fold."""
+    """The best parameters of a grid search, and their log-loss in each fold."""
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -112,9 +112,9 @@ def searched(model, grid, X, y):
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     grid = {f"{step}__{name}": values for name, values in grid.items()}
     search = GridSearchCV(make_pipeline(StandardScaler(), model), grid, scoring="neg_log_loss", cv=folds, refit=False)
-    seconds, search = timed(search, X, y)
+    _, search = timed(search, X, y)
     results, best = search.cv_results_, search.best_index_
-    return seconds, search.best_params_, -np.array([results[f"split{i}_test_score"][best] for i in range(5)])
+    return search.best_params_, -np.array([results[f"split{i}_test_score"][best] for i in range(5)])
 
 
 def report_held_out(names):
@@ -123,8 +123,8 @@ def report_held_out(names):
 
     from sklearn_mle import SoftmaxMLEClassifier
 
-    print("| problem | library | best | log-loss | less MLPClassifier's | seconds |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| problem | library | best | log-loss | less MLPClassifier's |")
+    print("| --- | --- | --- | --- | --- |")
     for name in names:
         X, y = problems.load(problems.cached(problems.PROBLEMS[name]))
         options = {"hidden_layer_sizes": LAYERS[name], "activation": "tanh", "random_state": 0}
@@ -134,14 +134,14 @@ def report_held_out(names):
             (MLPClassifier(solver="lbfgs", max_iter=200, **options), {"alpha": alphas}),
             (SoftmaxMLEClassifier(max_iter=200, **options), {"C": STRENGTHS}),
         ):
-            seconds, best, losses = searched(model, grid, X, y)
+            best, losses = searched(model, grid, X, y)
             base = losses if base is None else base
             difference = losses - base
             error = difference.std(ddof=1) / np.sqrt(len(losses))
             shown = ", ".join(f"{key.split('__')[1]} = {value:g}" for key, value in best.items())
             print(
                 f"| {name} | {type(model).__name__} | {shown} | {losses.mean():.4f} "
-                f"| {difference.mean():+.4f} +- {error:.4f} | {seconds:.3g} |",
+                f"| {difference.mean():+.4f} +- {error:.4f} |",
                 flush=True,
             )
 
