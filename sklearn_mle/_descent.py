@@ -95,18 +95,27 @@ def _train_auto(problem: NetworkProblem, controls: Controls, start: FloatArray) 
                 continue
         # A model that sees nothing left to gain may have been outrun: the next one is asked, too.
         if len(history.objective) == done or not controls.left:
-            solution = _finish(problem, controls, theta)
+            solution = _finish(problem, controls, theta, metric)
             solution.result.nit = len(history.objective)
             return solution
         period = min(2 * period, _LONGEST_PERIOD)
 
 
-def _finish(problem: NetworkProblem, controls: Controls, theta: FloatArray) -> Solution:
+def _finish(problem: NetworkProblem, controls: Controls, theta: FloatArray, metric: Curvature) -> Solution:
     """The certificate, and trust-ncg with exact Hessian products until it is had.
 
     L-BFGS-B ends where the model sees nothing left to gain. What is left lies along directions that the model
-    overrates, or of negative curvature.
+    overrates, or of negative curvature. Where iterations ran out, the last model may see that all is far from done.
     """
+    if not controls.left:
+        value, grad = problem.value_and_grad(theta)
+        gap = 0.5 * float(grad @ metric.solve(grad))
+        if gap > _HOPELESS * _enough(controls, value):
+            message = "maximum number of iterations reached"
+            found = OptimizeResult(
+                x=theta, fun=value, jac=grad, decrement=gap, success=False, nit=0, status=1, message=message
+            )
+            return Solution(theta, value, grad, gap, None, False, False, found)
     for _ in range(_MAX_STALLS):
         solution = certify(problem, problem.curvature(theta), controls, theta)
         if solution.converged or not controls.left or not np.isfinite(solution.decrement):
