@@ -19,10 +19,9 @@ from ._network import Network
 from ._network_problem import NetworkProblem
 from ._objective import NegativeLogLikelihood
 from ._samples import Block, Samples
+from ._softmax import ABSENT_LOGIT
 from ._typing import BoolArray, Design, FloatArray, Targets
 
-# The logit of a class without weight lies this far below the least favourable row's others.
-_ABSENT_LOGIT = 40.0
 # Columns are shifted block by block where their mean is more than this many times their deviation.
 _MAX_OFFSET = 1.0
 
@@ -343,7 +342,7 @@ def _with_absent(
         lambda least: room.append(min(room[-1], least)),
     )
     present = np.setdiff1d(np.arange(n_classes), absent)
-    full_W, full_b = np.zeros((n_classes, W.shape[1])), np.full(n_classes, room[-1] - _ABSENT_LOGIT)
+    full_W, full_b = np.zeros((n_classes, W.shape[1])), np.full(n_classes, room[-1] - ABSENT_LOGIT)
     full_W[present], full_b[present] = W, b
     return replace(estimate, layers=[*estimate.layers[:-1], (full_W, full_b)], absent=absent)
 

@@ -105,26 +105,18 @@ def _finish(problem: NetworkProblem, controls: Controls, theta: FloatArray, metr
     """The certificate, and trust-ncg with exact Hessian products until it is had.
 
     L-BFGS-B ends where the model sees nothing left to gain. What is left lies along directions that the model
-    overrates, or of negative curvature. Where iterations ran out, the last model may see that all is far from done.
+    overrates, or of negative curvature.
     """
-    if not controls.left:
-        value, grad = problem.value_and_grad(theta)
-        gap = 0.5 * float(grad @ metric.solve(grad))
-        if gap > _HOPELESS * _enough(controls, value):
-            message = "maximum number of iterations reached"
-            found = OptimizeResult(
-                x=theta, fun=value, jac=grad, decrement=gap, success=False, nit=0, status=1, message=message
-            )
-            return Solution(theta, value, grad, gap, None, False, False, found)
     for _ in range(_MAX_STALLS):
-        solution = certify(problem, problem.curvature(theta), controls, theta)
+        # The last model does where iterations ran out: most often it sees that all is far from done.
+        solution = certify(problem, problem.curvature(theta) if controls.left else metric, controls, theta)
         if solution.converged or not controls.left or not np.isfinite(solution.decrement):
             break
-        metric = problem.curvature(theta, _FINE_DAMPING)
-        gap = 0.5 * float(solution.grad @ metric.solve(solution.grad))
+        fine = problem.curvature(theta, _FINE_DAMPING)
+        gap = 0.5 * float(solution.grad @ fine.solve(solution.grad))
         share = 0.1 * min(1.0, _enough(controls, solution.value) / solution.decrement)
         part = replace(controls, options={"gtol": float(np.sqrt(2 * gap * share))})
-        found = run_method(problem, metric, METHODS["trust-ncg"], part, theta)
+        found = run_method(problem, fine, METHODS["trust-ncg"], part, theta)
         if found.value >= solution.value:
             break
         theta = found.psi

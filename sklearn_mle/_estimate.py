@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import entr
 
 from ._auto import CurvatureSchedule
 from ._history import History
@@ -20,13 +21,12 @@ from ._precondition import Coordinates, box_coordinates, box_point, null_coordin
 from ._problem import RoundProblem
 from ._samples import Block, Samples
 from ._separation import SeparationFinding, SeparationKind, diagnose_separation
+from ._softmax import ABSENT_LOGIT
 from ._typing import Design, FloatArray, IntArray, Targets
 
 # A Newton step that still moves the logits of a row by this much, where nothing is left to gain, points to a
 # minimum at infinity: along a direction of recession each step moves them by about one.
 _MOVING_LOGITS = 0.3
-# The logit of a class without weight lies this far below the least favourable row's others.
-_ABSENT_LOGIT = 40.0
 
 
 @dataclass(frozen=True)
@@ -186,10 +186,18 @@ def _set_up(model: LinearModel, samples: Samples, present: IntArray) -> _Setting
     if model.start is not None:
         theta = _theta(model.start, present, problem)
         # A start that is worse than none (other units, a saturated softmax) has a curvature that leads nowhere.
-        if objective.value(theta) <= objective.value(coordinates.origin):
+        if objective.value(theta) <= _null_value(samples, model.fit_intercept):
             problem.coordinates = coordinates.moved_to(theta)
             warm = True
     return _Setting(problem, class_metric, np.zeros(problem.size), warm=warm)
+
+
+def _null_value(samples: Samples, fit_intercept: bool) -> float:
+    """The negative log-likelihood of the model without features: that of the class shares."""
+    weights = samples.class_weights()
+    if not fit_intercept:
+        return float(weights.sum() * np.log(len(weights)))
+    return float(weights.sum() * entr(weights / weights.sum()).sum())
 
 
 def _set_up_in_box(
@@ -228,8 +236,7 @@ def _coefficients(model: LinearModel, setting: _Setting, solution: Solution) -> 
         b -= W @ samples.shift.astype(np.float64)
     if setting.box is not None and setting.bounds is not None:
         lower, upper = setting.bounds
-        at = solution.psi.reshape(coordinates.shape)[:, : coordinates.rank]
-        lowest, highest = (side.reshape(coordinates.shape)[:, : coordinates.rank] for side in setting.box)
+        at, lowest, highest = (coordinates.blocks(v)[:, : coordinates.rank] for v in (solution.psi, *setting.box))
         # What is at a bound in psi is at it in W, to the last digit.
         W = np.where(at <= lowest, lower, np.where(at >= highest, upper, np.clip(W, lower, upper)))
         if np.isinf(model.C) and len(W) > 1:
@@ -243,7 +250,7 @@ def _l1_weights(coordinates: Coordinates, model: LinearModel) -> FloatArray | No
         return None
     weights = np.zeros(coordinates.shape)
     weights[:, : coordinates.rank] = model.l1_ratio / model.C * coordinates.transform
-    return weights.ravel()
+    return coordinates.flat(weights)
 
 
 def _theta(start: tuple[FloatArray, FloatArray], present: IntArray, problem: RoundProblem) -> FloatArray:
@@ -342,5 +349,5 @@ def _with_absent(
     unshifted.each(block_room, lambda found: np.minimum(room, found, out=room))
     full_b = np.empty(model.n_classes)
     full_b[present] = b
-    full_b[missing] = room - _ABSENT_LOGIT
+    full_b[missing] = room - ABSENT_LOGIT
     return full_W, full_b - full_b.mean()

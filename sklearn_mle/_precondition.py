@@ -61,7 +61,6 @@ class Coordinates:
     origin : theta at psi = 0
     null : orthonormal directions (p, n_null) of the original columns in which X does not vary
     feature_metric : T' (a N S) T as (r, r), or its diagonal (r,): curvature at the null model, per unit of A / a
-    by_feature : whether psi holds (M, q) column after column, as theta then does
     """
 
     layout: Layout
@@ -72,7 +71,6 @@ class Coordinates:
     origin: FloatArray
     null: FloatArray
     feature_metric: FloatArray
-    by_feature: bool = False
 
     @property
     def all_logits(self) -> bool:
@@ -98,6 +96,11 @@ class Coordinates:
     def size(self) -> int:
         """Length of psi."""
         return self.shape[0] * self.shape[1]
+
+    @property
+    def by_feature(self) -> bool:
+        """Whether psi holds (M, q) column after column: where theta does, and T does not mix columns."""
+        return self.layout.by_feature and self.transform.ndim == 1
 
     def blocks(self, psi: FloatArray) -> FloatArray:
         """Psi as (M, q), a view."""
@@ -249,15 +252,7 @@ def null_coordinates(
     center = _shifted_center(samples, columns)
     layers = [(np.zeros((basis.shape[0], samples.n_features)), intercepts)]
     coordinates = Coordinates(
-        network_layout,
-        basis,
-        transform,
-        center,
-        1.0 / np.sqrt(mass),
-        network_layout.pack(layers),
-        null,
-        feature_metric,
-        by_feature=wide and network_layout.by_feature,
+        network_layout, basis, transform, center, 1.0 / np.sqrt(mass), network_layout.pack(layers), null, feature_metric
     )
     return coordinates, class_metric
 
@@ -308,11 +303,6 @@ def box_coordinates(
     transform = 1 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
     least = np.clip(0.0, *bounds)
     bounds = np.where(columns.scale > 0, bounds[0], least), np.where(columns.scale > 0, bounds[1], least)
-    box = []
-    for bound, free in zip(bounds, (-np.inf, np.inf), strict=True):
-        side = np.full((n_outputs, layout.widths[0] + layout.fit_intercept), free)
-        side[:, : layout.widths[0]] = bound / transform
-        box.append(side.ravel())
     coordinates = Coordinates(
         layout,
         basis,
@@ -323,17 +313,22 @@ def box_coordinates(
         np.zeros((layout.widths[0], 0)),
         mass * columns.scale**2 * transform**2,
     )
+    box = []
+    for bound, free in zip(bounds, (-np.inf, np.inf), strict=True):
+        side = np.full(coordinates.shape, free)
+        side[:, : coordinates.rank] = bound / transform
+        box.append(coordinates.flat(side))
     return coordinates, (box[0], box[1]), bounds
 
 
 def box_point(coordinates: Coordinates, theta: FloatArray) -> FloatArray:
     """Psi at theta, in the coordinates of `box_coordinates`."""
     ((W, b),) = coordinates.layout.unpack(theta - coordinates.origin)
-    psi = np.empty(coordinates.shape)
-    psi[:, : coordinates.rank] = W / coordinates.transform
+    blocks = np.empty(coordinates.shape)
+    blocks[:, : coordinates.rank] = W / coordinates.transform
     if b is not None:
-        psi[:, -1] = (b + W @ coordinates.center) / coordinates.constant
-    return psi.ravel()
+        blocks[:, -1] = (b + W @ coordinates.center) / coordinates.constant
+    return coordinates.flat(blocks)
 
 
 def _shifted_center(samples: Samples, columns: "_Columns") -> FloatArray:

@@ -154,6 +154,7 @@ def apply_class_weight(
 
 
 def check_classes_have_weight(classes: np.ndarray, y: Targets, w: FloatArray | None) -> None:
+    """Raise ValueError where fewer than two classes have weight."""
     soft = y.ndim == 2
     weights = (np.ones(len(y)) if w is None else w) @ y if soft else np.bincount(y, w, minlength=len(classes))
     if np.count_nonzero(weights) < 2:

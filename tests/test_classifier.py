@@ -892,9 +892,8 @@ def test_a_warm_start_that_is_worse_than_none_is_left_alone():
     y = (X @ [1.0, -1.0] + rng.logistic(size=300) > 0).astype(int)
     clf = SoftmaxMLEClassifier(warm_start=True).fit(X, y)
     best = clf.nll_
-    for change in (lambda: setattr(clf, "coef_", np.array([[-40.0, 40.0]])), lambda: None):
-        change()
-        assert_allclose(clf.fit(X, y).nll_, best, rtol=1e-12)
+    clf.coef_ = np.array([[-40.0, 40.0]])
+    assert_allclose(clf.fit(X, y).nll_, best, rtol=1e-12)
     # The same rows in other units.
     assert_allclose(clf.fit(1e6 * X, y).nll_, best, rtol=1e-12)
 
