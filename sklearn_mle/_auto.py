@@ -32,11 +32,12 @@ _EXACT_PASSES_BESIDE_SAMPLE = 6.0
 _SOFTMAX_FLOPS = 40.0
 _LEAST_REFRESH = 2.0
 # Rows a parameter in the sample: eigenvalues of its Hessian relative to the whole one lie within
-# (1 +- sqrt(1 / 12))^2, a condition of about 3 (Marchenko & Pastur, 1967).
-_SAMPLE_ROWS = 12
+# (1 +- sqrt(1 / 15))^2, a condition below 3 (Marchenko & Pastur, 1967), and nearer to 2 as they are drawn by curvature.
+_SAMPLE_ROWS = 15
+_SAMPLE_TERMS = 100
 _SAMPLE_SHARE = 0.25
 # A class with fewer rows in the sample than this for each of its parameters may be separated there.
-_SAMPLE_ROWS_OF_RAREST = 5
+_SAMPLE_ROWS_OF_CLASS = 5
 _MAX_SAMPLED_SIZE = 2000
 # Newton's first steps, far from the estimate, are as good on a share of the rows.
 _START_SHARE = 1 / 16
@@ -80,10 +81,12 @@ class CurvatureSchedule:
         self.problem = problem
         self.exact_passes = exact_passes(problem)
         sample_rows = 0 if warm or problem.always_exact else _rows_of_sample(problem)
-        dear = _EXACT_PASSES if not sample_rows else _EXACT_PASSES_BESIDE_SAMPLE
+        beside_sample = sample_rows and not _has_rare_class(problem, sample_rows)
+        dear = _EXACT_PASSES_BESIDE_SAMPLE if beside_sample else _EXACT_PASSES
         cheap = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= dear
         self.exact = cheap or problem.always_exact
         self.sample_rows = 0 if self.exact else sample_rows
+        self.sample_terms = _SAMPLE_TERMS * problem.size
         self.start_rows = _rows_of_start(problem) if cheap and not (warm or problem.always_exact) else 0
         n_logits, q = problem.coordinates.shape
         n_rows = problem.objective.samples.n_rows
@@ -135,30 +138,33 @@ class CurvatureSchedule:
 
 def _rows_of_sample(problem: RoundProblem) -> int:
     """Rows of a sample whose Hessian stands for that of all rows; 0 where none does."""
-    if problem.size > _MAX_SAMPLED_SIZE:
-        return 0
-    samples = problem.objective.samples
-    share = max(float(samples.class_weights().min()) / samples.total_weight, 1e-300)
-    rows = max(_SAMPLE_ROWS * problem.size, 1.01 * _SAMPLE_ROWS_OF_RAREST * problem.coordinates.shape[1] / share)
-    return int(rows) if rows <= _SAMPLE_SHARE * samples.n_rows and _is_fair(problem, int(rows)) else 0
+    rows = _SAMPLE_ROWS * problem.size
+    return rows if problem.size <= _MAX_SAMPLED_SIZE and _is_share(problem, rows) else 0
 
 
 def _rows_of_start(problem: RoundProblem) -> int:
     """Rows of a sample whose estimate is a better start than the model without features; 0 where none is."""
     rows = int(_START_SHARE * problem.objective.samples.n_rows)
     worth_it = rows >= max(_LEAST_START_ROWS, _SAMPLE_ROWS * problem.size)
-    return rows if worth_it and _is_fair(problem, rows) else 0
+    return rows if worth_it and _is_share(problem, rows) else 0
 
 
-def _is_fair(problem: RoundProblem, rows: int) -> bool:
-    """Whether so many rows, drawn evenly, have enough of each class, and a few do not have most of the weight."""
+def rows_of_class(problem: RoundProblem) -> int:
+    """Rows of each class that a sample has, if there are so many."""
+    return _SAMPLE_ROWS_OF_CLASS * problem.coordinates.shape[1]
+
+
+def _has_rare_class(problem: RoundProblem, rows: int) -> bool:
+    """Whether a class has too few rows in an even sample: such a class is often separated, or all but."""
     samples = problem.objective.samples
     rarest = rows * float(samples.class_weights().min()) / samples.total_weight
-    if rarest < _SAMPLE_ROWS_OF_RAREST * problem.coordinates.shape[1]:
-        return False
-    if samples.w is None:
-        return True
-    return samples.total_weight**2 >= 0.25 * samples.n_rows * float(samples.w @ samples.w)
+    return rarest < rows_of_class(problem)
+
+
+def _is_share(problem: RoundProblem, rows: int) -> bool:
+    """Whether a sample is but a share of the rows, with what rare classes have on top."""
+    samples = problem.objective.samples
+    return rows + samples.n_classes * rows_of_class(problem) <= _SAMPLE_SHARE * samples.n_rows
 
 
 def null_curvature(problem: RoundProblem, class_metric: FloatArray) -> Curvature:

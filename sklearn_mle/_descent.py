@@ -85,7 +85,8 @@ def _train_auto(problem: NetworkProblem, controls: Controls, start: FloatArray) 
         before, done = value, len(history.objective)
         limit = min(period, controls.left)
         enough = 0.1 * _enough(controls, value)
-        theta, value, _ = quasi_newton(problem, metric, theta, 1.0, enough, limit, history, pairs)
+        found = quasi_newton(problem, metric, theta, enough, limit, history, pairs)
+        theta, value = found.point, found.value
         ended = len(history.objective) - done < limit
         if single and (ended or before - value < _SINGLE_GAIN * before or not controls.left):
             single = False

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize
 
-from ._auto import CurvatureSchedule
+from ._auto import CurvatureSchedule, rows_of_class
 from ._curvature import Curvature, DenseCurvature
 from ._history import History, Tracked, scipy_callback, scipy_callback_x
-from ._newton import minimize_newton
+from ._newton import CAUTION, minimize_newton
 from ._problem import RoundProblem
 from ._proximal import SplitProblem, minimize_proximal_newton, model_steps
 from ._typing import FloatArray
@@ -32,7 +32,12 @@ _MAX_RESTARTS = 20
 # Curvature pairs that L-BFGS-B keeps; 30 took a third fewer passes than 10 in a good metric.
 _PAIRS = 30
 # A sampled metric that needs more than this is a bad one (rare classes, near separation): Newton takes over.
-_MAX_SAMPLED_ITERATIONS = 40
+_MAX_SAMPLED_ITERATIONS = 60
+_MAX_METRICS = 5
+# A step in a good metric leaves a tenth. Four that leave more than this each on average want a new metric.
+_SLOWEST = 0.3
+# Half the squared gradient is some f'' / 2 times as large as differences of f: these are half rounding here.
+_ROUNDINGS_TO_SLOPES = 1e5
 _MAX_START_ITERATIONS = 15
 
 
@@ -173,12 +178,13 @@ def solve(
         result = OptimizeResult(x=start, fun=value, jac=grad, nit=0, success=True, status=0, message="no parameters")
         return Solution(start, value, grad, 0.0, None, False, True, result)
     if solver is None:
-        at = None
         if schedule.sample_rows and controls.bounds is None:
-            start, at = _run_sampled(problem, schedule, controls, start)
-        elif schedule.start_rows and controls.bounds is None:
+            found = _run_sampled(problem, schedule, controls, start)
+            at = found.value, found.grad
+            return polish(problem, schedule, controls, found.point, at=at, least=found.least)
+        if schedule.start_rows and controls.bounds is None:
             start = _start_from_sample(problem, schedule, controls, start)
-        return polish(problem, schedule, controls, start, at=at)
+        return polish(problem, schedule, controls, start)
     if not isinstance(solver, Method):
         return run_callable(problem, None if controls.bounds is not None else schedule.null, solver, controls, start)
     if controls.bounds is not None:
@@ -196,13 +202,14 @@ def polish(
     *,
     watch: bool = True,
     at: tuple[float, FloatArray] | None = None,
+    least: float | None = None,
     max_iter: int | None = None,
     polished: float = POLISHED_NATS,
 ) -> Solution:
     """Newton's method from `start`; `watch` ends it where the minimum seems to be at infinity.
 
-    `at` is the value and gradient at `start`, where they are known; `polished` the decrement to reach where the
-    problem is small enough.
+    `at` is the value and gradient at `start`, where they are known, and `least` the least curvature on the way there
+    relative to the schedule's model; `polished` the decrement to reach where the problem is small enough.
     """
     target = polished if problem.size <= POLISHED_SIZE else controls.tol
     if controls.resolution > np.finfo(np.float64).eps:
@@ -220,7 +227,7 @@ def polish(
     if controls.bounds is None:
         method: Callable[..., OptimizeResult] = minimize_newton
         # With a prior there is a minimum, however slow the way.
-        options |= {"curvature_at": schedule, "watch": watch and not problem.has_prior}
+        options |= {"curvature_at": schedule, "watch": watch and not problem.has_prior, "least": least}
     else:
         method = minimize_proximal_newton
         options |= {"model_step": model_steps(problem), "l1": controls.l1}
@@ -274,87 +281,193 @@ def _start_from_sample(
     problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray
 ) -> FloatArray:
     """The estimate of a sample of the rows, or what a few Newton steps make of it."""
-    part, _ = problem.sample(schedule.start_rows)
+    part = problem.sample(schedule.start_rows, rows_of_class(problem))
     options = {
         "curvature_at": lambda psi, g, decrement: (DenseCurvature(part.hessian(psi)), True),
-        # Some d / 2 nats of the sample from the estimate of all rows: no need to know it better.
-        "target": 0.05 * problem.size,
+        "target": _enough_of_sample(part, problem),
         "tol": controls.tol,
         "resolution": controls.resolution,
         "maxiter": min(controls.left, _MAX_START_ITERATIONS),
     }
     result = minimize(part.value_and_grad, start, jac=True, hessp=part.hessp, method=minimize_newton, options=options)
-    problem.objective.n_passes += part.objective.n_passes * schedule.start_rows / problem.objective.samples.n_rows
+    problem.count(part)
     return result.x
+
+
+def _enough_of_sample(part: RoundProblem, problem: RoundProblem) -> float:
+    """Nats: a tenth of how far the estimate of a sample is from that of all rows, some d / 2 over its share."""
+    return 0.05 * problem.size * problem.objective.samples.n_rows / max(1, part.objective.samples.n_rows)
 
 
 def _run_sampled(
     problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray
-) -> tuple[FloatArray, tuple[float, FloatArray]]:
-    """Estimate from a sample of the rows, then L-BFGS-B on all of them in the metric of the sample's Hessian.
+) -> "Descent":
+    """Estimate from a sample of the rows, then L-BFGS-B on all of them in the metric of a sample's Hessian.
 
-    The schedule keeps that Hessian for the Newton steps that follow.
+    The metric is renewed where the way to the minimum has outrun it. The schedule keeps the last one for the Newton
+    steps that follow.
     """
-    part, share = problem.sample(schedule.sample_rows)
-    # The estimate of the sample is some d / (2 share) nats from that of all rows: no need to know it better.
-    enough = 0.05 * problem.size / share
-    near, value, _ = quasi_newton(part, schedule.null, start, 1 / share, enough, controls.left, None)
-    metric = DenseCurvature(part.hessian(near) / share)
-    problem.objective.n_passes += (
-        part.objective.n_passes * part.objective.samples.n_rows / problem.objective.samples.n_rows
-    )
+    part = problem.sample(schedule.sample_rows, rows_of_class(problem))
+    left = min(controls.left, _MAX_SAMPLED_ITERATIONS)
+    tracked = Tracked(part.value_and_grad)
+    at_start = tracked.value_and_grad(start)[0]
+    near = quasi_newton(part, schedule.null, start, _enough_of_sample(part, problem), left, None, tracked=tracked).point
+    problem.count(part)
+    tracked = Tracked(problem.value_and_grad)
+    value, _ = tracked.value_and_grad(near)
+    if value > at_start:
+        # A sample that is all but separated says little of the rest.
+        near = start
+    # As far as differences of f can be told from rounding, which in double precision its slopes stand in for.
+    rounding = controls.resolution * abs(value)
+    double = controls.resolution <= np.finfo(np.float64).eps
+    enough = POLISHED_NATS if double else max(1e-9, 1e3 * rounding)
+    history = controls.history
+    for _ in range(_MAX_METRICS):
+        metric = DenseCurvature(problem.sampled_hessian(near, schedule.sample_terms))
+        done = len(history.objective)
+        found = quasi_newton(
+            problem,
+            metric,
+            near,
+            min(enough, controls.tol),
+            left,
+            history,
+            tracked=tracked,
+            rounding=rounding if double else 0.0,
+            slowest=_SLOWEST,
+        )
+        near, left = found.point, left - (len(history.objective) - done)
+        if not (found.slow and left):
+            break
     schedule.adopt(metric)
-    limit = min(controls.left, _MAX_SAMPLED_ITERATIONS)
-    # As far as differences of f can be told from rounding: a pass here does more than a product in a Newton step.
-    enough = min(controls.tol, max(1e-9, 1e3 * controls.resolution * abs(value)))
-    found, value, grad = quasi_newton(problem, metric, near, 1.0, enough, limit, controls.history)
-    return found, (value, grad)
+    return found
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where L-BFGS-B has come to.
+
+    Attributes
+    ----------
+    point, value, grad : the best point, and the objective there
+    least : the least curvature seen on the way, relative to the metric
+    slow : whether it was ended as too slow
+    """
+
+    point: FloatArray
+    value: float
+    grad: FloatArray
+    least: float
+    slow: bool
 
 
 def quasi_newton(
     problem: Problem,
     metric: Curvature,
     start: FloatArray,
-    weight: float,
     enough: float,
     max_iter: int,
     history: History | None,
     pairs: int = _PAIRS,
-) -> tuple[FloatArray, float, FloatArray]:
+    tracked: Tracked | None = None,
+    rounding: float = 0.0,
+    slowest: float = 1.0,
+) -> Descent:
     """Point, value and gradient (by psi) that L-BFGS-B finds.
 
-    It ends where half the squared gradient of weight * f, in the metric, is at most `enough` nats. L-BFGS-B
-    tries a first step of length one along -g: in units of the first gradient's norm that is the step of
-    Newton's method with the metric for a Hessian.
+    It ends where half the squared gradient, in the metric, is at most `enough` nats. L-BFGS-B tries a first step of
+    length one along -g: in units of the first gradient's norm that is the step of Newton's method with the metric for
+    a Hessian.
+
+    Parameters
+    ----------
+    tracked : Tracked, optional
+        The problem's function, where it has been evaluated at `start`.
+    rounding : float
+        Nats. Where less than some thousand times this is left, values are no longer taken from f, whose differences
+        are rounding, but from the slopes: f is a parabola there, of which the trapezoidal rule integrates the slope.
+    slowest : float
+        End where four steps leave more than this to the fourth power of the squared gradient.
     """
-    tracked = Tracked(problem.value_and_grad)
+    tracked = tracked or Tracked(problem.value_and_grad)
     value, grad = tracked.value_and_grad(start)
-    unit = float(np.linalg.norm(metric.whiten(grad))) * weight
+    unit = float(np.linalg.norm(metric.whiten(grad)))
     if unit**2 <= 2 * enough:
-        return start, value, grad
+        return Descent(start, value, grad, 1.0, False)
 
     def psi(phi: FloatArray) -> FloatArray:
         return start + metric.unwhiten(phi * unit)
 
-    # An iterate is the point that was evaluated last.
-    last = [value, np.inf]
+    way = _Way()
+
+    def enough_here() -> float:
+        # Towards the last digits, so little that the model certifies it.
+        return enough * CAUTION * way.least if rounding else enough
+
+    # Where f is no longer told from rounding: phi, f and slope.
+    anchor: list[Any] = []
 
     def scaled(phi: FloatArray) -> tuple[float, FloatArray]:
         value, grad = tracked.value_and_grad(psi(phi) if phi.any() else start)
-        whitened = metric.whiten(grad) * (weight / unit)
-        last[:] = value, 0.5 * unit**2 * float(whitened @ whitened)
-        return value * weight / unit**2, whitened
+        whitened = metric.whiten(grad) / unit
+        value /= unit**2
+        left = 0.5 * unit**2 * float(whitened @ whitened)
+        if anchor:
+            at, value_there, slope_there = anchor
+            value = value_there + 0.5 * float((whitened + slope_there) @ (phi - at))
+        elif left <= _ROUNDINGS_TO_SLOPES * rounding:
+            anchor.extend((phi.copy(), value, whitened))
+        way.evaluated(phi, whitened, tracked.last[1], left)
+        return value, whitened
 
     def stop(intermediate_result: OptimizeResult) -> None:
+        # An iterate is the point that was evaluated last.
+        way.step()
         if history is not None:
-            history.add(last[0])
-        if last[1] <= enough:
+            history.add(way.value)
+        if way.left <= enough_here() or way.is_slow(slowest):
             raise StopIteration
 
     options = {"ftol": 0.0, "gtol": 0.0, "maxcor": pairs, "maxiter": max_iter, "maxfun": 10**7}
     minimize(scaled, np.zeros(len(start)), jac=True, method="L-BFGS-B", callback=stop, options=options)
-    assert tracked.best is not None
-    return tracked.best
+    found = tracked.last if anchor and way.left <= enough_here() else tracked.best
+    assert found is not None
+    return Descent(*found, way.least, way.left > enough_here() and way.is_slow(slowest))
+
+
+class _Way:
+    """What the iterates of a descent in a metric show of the curvature and of progress."""
+
+    def __init__(self) -> None:
+        self.value = np.nan
+        self.left = np.inf
+        self.least = 1.0
+        self._lefts: list[float] = []
+        self._here: tuple[FloatArray, FloatArray] | None = None
+        self._before: tuple[FloatArray, FloatArray] | None = None
+
+    def evaluated(self, phi: FloatArray, slope: FloatArray, value: float, left: float) -> None:
+        """The point evaluated last, with its value in nats and half its squared gradient."""
+        self._here = phi.copy(), slope
+        self.value, self.left = value, left
+        if self._before is None:
+            self._before = self._here
+            self._lefts.append(left)
+
+    def step(self) -> None:
+        """The last point is the next iterate."""
+        assert self._here is not None and self._before is not None
+        moved, change = (here - before for here, before in zip(self._here, self._before, strict=True))
+        length = float(moved @ moved)
+        if length:
+            self.least = min(self.least, float(moved @ change) / length)
+        self._before = self._here
+        self._lefts.append(self.left)
+
+    def is_slow(self, slowest: float) -> bool:
+        """Whether the last four steps, if there were so many, left more than slowest^4."""
+        return len(self._lefts) > 4 and self.left > slowest**4 * self._lefts[-5]
 
 
 def _run_bounded(

@@ -30,7 +30,7 @@ _FORCING_GAMMA = 0.9
 _TIGHTEST_FORCING = 0.03
 _MAX_PRODUCTS = 250
 # The least eigenvalue may be this much below what the last two solves have seen of it.
-_CAUTION = 0.3
+CAUTION = 0.3
 # Conjugate gradients in a good metric gain some three digits in a handful of products.
 _WITHIN_ONE_STEP = 3e-3
 # Where no more than this is left the step's own error, of the order of its square, no longer counts.
@@ -69,6 +69,7 @@ def minimize_newton(
     resolution: float = np.finfo(float).eps,
     maxiter: int = 1000,
     watch: bool = True,
+    least: float | None = None,
     callback: Callable[[OptimizeResult], object] | None = None,
     **unused: Any,
 ) -> OptimizeResult:
@@ -90,6 +91,8 @@ def minimize_newton(
     maxiter : int
     watch : bool
         Whether to stop where the minimum seems to be at infinity.
+    least : float, optional
+        The least curvature relative to the first model, where it has been seen.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def minimize_newton(
     x = np.array(x0, dtype=float)
     f, g = fun(x, *args), jac(x, *args)
     size_before = 0.0
-    seen, least = False, 1.0
+    seen, least = least is not None, 1.0 if least is None else least
     decrement = decrement_before = np.inf
     slow = 0
     message, success, crawling = "maximum number of iterations reached", False, False
@@ -115,7 +118,7 @@ def minimize_newton(
         # No need for more digits than the target asks for; where one step can reach it, no fewer either.
         goal = min(0.1, 0.3 * np.sqrt(2 * target) / max(size, 1e-300))
         forcing = goal if goal > _WITHIN_ONE_STEP and size**2 < _QUADRATIC_NATS else max(forcing, goal)
-        bound = 0.5 * size**2 / (_CAUTION * least)
+        bound = 0.5 * size**2 / (CAUTION * least)
         if seen and bound <= target:
             # The model prices the gap, with what the products of the last step showed of its worst error.
             direction = Direction(-preconditioned, -(size**2), bound, least)
@@ -201,7 +204,7 @@ def _direction(
         r = blas.daxpy(Hp, r, a=alpha)
         z = curvature.solve(r)
         rz, before = float(r @ z), rz
-        if rz <= forcing**2 * first or 0.5 * (gained + rz / (_CAUTION * min(least, least_before))) <= target:
+        if rz <= forcing**2 * first or 0.5 * (gained + rz / (CAUTION * min(least, least_before))) <= target:
             break
         p *= rz / before
         p -= z

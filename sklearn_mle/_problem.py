@@ -1,5 +1,6 @@
 """The objective in round coordinates: what the solvers see."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from ._curvature import Curvature, DiagonalCurvature, KroneckerCurvature
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
+from ._samples import Samples
 from ._typing import FloatArray
 
 
@@ -60,11 +62,24 @@ class RoundProblem:
 
     def hessian(self, psi: FloatArray) -> FloatArray:
         """Hessian by psi, (d, d)."""
+        theta, center = self._theta(psi), self.coordinates.center
+        return self._hessian_of(
+            lambda transform: self.objective.pair_moments(theta, center, transform), self.objective.samples.n_rows
+        )
+
+    def sampled_hessian(self, psi: FloatArray, n_terms: int) -> FloatArray:
+        """Hessian by psi from about so many terms of its sum (`NegativeLogLikelihood.sampled_pair_moments`)."""
+        theta, center = self._theta(psi), self.coordinates.center
+        return self._hessian_of(
+            lambda transform: self.objective.sampled_pair_moments(theta, n_terms, center, transform), n_terms
+        )
+
+    def _hessian_of(self, moments_by: Callable[[FloatArray], FloatArray], n_rows: int) -> FloatArray:
+        """The Hessian from moments of so many rows, taken of columns that are transformed in some way."""
         coordinates = self.coordinates
         n_pairs = self._pair_basis.shape[1]
-        late = self.objective.samples.n_rows > 2 * n_pairs * coordinates.rank and coordinates.mild
-        transform = coordinates.scales if late else coordinates.transform
-        moments = self.objective.pair_moments(self._theta(psi), coordinates.center, transform)
+        late = n_rows > 2 * n_pairs * coordinates.rank and coordinates.mild
+        moments = moments_by(coordinates.scales if late else coordinates.transform)
         if late:
             moments = coordinates.mixed(moments)
         if self.objective.layout.fit_intercept:
@@ -118,11 +133,17 @@ class RoundProblem:
         A = coordinates.basis.T @ A @ coordinates.basis
         return KroneckerCurvature(A, S, coordinates.penalty_metric(self.objective.precision))
 
-    def sample(self, n_rows: int) -> tuple["RoundProblem", float]:
-        """The problem on rows drawn evenly, its prior in proportion, and the share of the weight that it has."""
-        samples = self.objective.samples
-        part = samples.sample(n_rows)
-        share = part.total_weight / samples.total_weight
-        precision = self.objective.precision * share
-        objective = NegativeLogLikelihood(self.objective.network, part, 1 / precision if precision else np.inf)
-        return RoundProblem(objective, self.coordinates), share
+    def sample(self, n_rows: int, n_of_class: int) -> "RoundProblem":
+        """The problem on some rows that stand for all of them (`Samples.representative`)."""
+        return self._on(self.objective.samples.representative(n_rows, n_of_class))
+
+    def _on(self, samples: Samples) -> "RoundProblem":
+        """The problem on other samples."""
+        precision = self.objective.precision
+        objective = NegativeLogLikelihood(self.objective.network, samples, 1 / precision if precision else np.inf)
+        return RoundProblem(objective, self.coordinates)
+
+    def count(self, part: "RoundProblem") -> None:
+        """Count what was spent on some of the rows."""
+        share = part.objective.samples.n_rows / self.objective.samples.n_rows
+        self.objective.n_passes += part.objective.n_passes * share

@@ -192,12 +192,18 @@ class Samples:
         if self._views is not None:
             X = self._views[i]
         else:
-            X = np.asarray(self.X[a:b])
+            X = self.X[a:b]
+        return self._made(X, self.y[..., a:b], None if self.w is None else self.w[a:b], a, b)
+
+    def _made(self, X: Design, y: Targets, w: FloatArray | None, a: int, b: int) -> Block:
+        """A block of rows, shifted and in the precision of these samples."""
+        if not self.is_sparse:
+            X = np.asarray(X)
             if X.dtype != self.dtype and self.shift is None:
                 X = X.astype(self.dtype)
             if self.shift is not None:
                 X = (X - self.shift.astype(X.dtype, copy=False)).astype(self.dtype, copy=False)
-        return Block(X, self.y[..., a:b], None if self.w is None else self.w[a:b], a, b)
+        return Block(X, y, w, a, b)
 
     def each(
         self, function: Callable[[Block], Any], consume: Callable[[Any], None], work_a_row: int | None = None
@@ -215,11 +221,14 @@ class Samples:
                 for i in range(n_blocks):
                     consume(function(self._block(i)))
                 return
-            if self._pool is None:
-                # Its threads end when these samples are collected.
-                self._pool = ThreadPoolExecutor(self.n_threads)
-            for result in self._pool.map(lambda i: function(self._block(i)), range(n_blocks)):
+            for result in self._threads().map(lambda i: function(self._block(i)), range(n_blocks)):
                 consume(result)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            # Its threads end when these samples are collected.
+            self._pool = ThreadPoolExecutor(self.n_threads)
+        return self._pool
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
@@ -279,6 +288,23 @@ class Samples:
         """Some rows, drawn evenly, the same each time: fitting is deterministic."""
         return self.subset(np.sort(np.random.default_rng(0).choice(self.n_rows, n_rows, replace=False)))
 
+    def representative(self, n_rows: int, n_of_class: int) -> "Samples":
+        """About so many rows that stand for all: their likelihood, with the weights they get, is without bias.
+
+        Rows are drawn with chances in proportion to their weight, larger ones in rare classes, of which there are to
+        be `n_of_class` rows where there are as many; what is drawn weighs its weight over its chance.
+        """
+        shares = self.class_weights()
+        rates = np.maximum(n_rows / self.total_weight, n_of_class / np.maximum(shares, np.finfo(float).tiny))
+        chance = rates[self.y] if self.y.ndim == 1 else rates @ self.y
+        if self.w is not None:
+            chance = chance * self.w
+        rows = np.flatnonzero(np.random.default_rng(0).random(self.n_rows) < chance)
+        weights = 1 / np.minimum(chance[rows], 1.0)
+        if self.w is not None:
+            weights *= self.w[rows]
+        return self.subset(rows).reweighted(weights)
+
     def pilot_mean(self) -> FloatArray:
         """Means of a few evenly spaced rows: near enough to centre by before sums of squares are taken."""
         step = max(1, self.n_rows // 512)
@@ -302,6 +328,30 @@ class Samples:
         rank = transform.shape[-1]
         self.n_passes += rank / (4 * self.n_classes)
         return self.sum(block_terms, rank)
+
+    def block_of(self, rows: IntArray) -> Block:
+        """The given rows as a block."""
+        return self._made(self.X[rows], self.y[..., rows], None if self.w is None else self.w[rows], 0, len(rows))
+
+    def moments_of(
+        self, groups: list[IntArray], center: FloatArray, transform: FloatArray, with_one: bool
+    ) -> FloatArray:
+        """Sums of v v', v = (transform' (x - center), 1), over groups of rows, of weight one each: (n_groups, q, q)."""
+        q = transform.shape[-1] + with_one
+        width = max(_BLOCK_ROWS[0], _COLUMN_BYTES // (8 * q))
+        pieces = [(g, rows[a : a + width]) for g, rows in enumerate(groups) for a in range(0, len(rows), width)]
+
+        def moments(piece: tuple[int, IntArray]) -> FloatArray:
+            columns = self.block_of(piece[1]).features(center, transform, with_one)
+            return sum_over_rows(columns, columns.T)
+
+        out = np.zeros((len(groups), q, q))
+        parallel = self.n_threads > 1 and sum(map(len, groups)) * q * q >= 2 * _THREAD_WORK
+        with nullcontext() if self._pinned else single_threaded_blas():
+            results = self._threads().map(moments, pieces) if parallel else map(moments, pieces)
+            for (g, _), moment in zip(pieces, results, strict=True):
+                out[g] += moment
+        return out
 
     def column_sums(self, center: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Weighted sums of x - center and of its squares, each (p,)."""
