@@ -17,6 +17,8 @@ for the two products, and some forty an element for the softmax.
 At the model without features the Kronecker model is exact and costs nothing: it comes with the coordinates.
 """
 
+from functools import cached_property
+
 import numpy as np
 from scipy import linalg
 
@@ -94,15 +96,20 @@ class CurvatureSchedule:
         self.refresh_passes = (n_rows * q * (q + 2.0 * dense * q) + dense * n_logits * q**3 / 3) / pass_flops(problem)
         if not dense:
             self.refresh_passes = 2.0
-        self.null = null_curvature(problem, class_metric)
-        self._model: Curvature = self.null
+        self._class_metric = class_metric
+        self._adopted: Curvature | None = None
         self._hessian: DenseCurvature | None = None
         # A start other than the model without features has a curvature of its own.
         self._counted = -np.inf if warm else problem.objective.n_passes
 
+    @cached_property
+    def null(self) -> Curvature:
+        """The curvature of the model without features, which comes with the coordinates."""
+        return null_curvature(self.problem, self._class_metric)
+
     def adopt(self, model: Curvature) -> None:
         """Precondition with a model that was made elsewhere, until a step costs more than the exact Hessian."""
-        self._model = model
+        self._adopted = model
         self.refresh_passes = self.exact_passes
         self._counted = self.problem.objective.n_passes
 
@@ -131,9 +138,9 @@ class CurvatureSchedule:
             self._hessian = DenseCurvature(self.problem.hessian(psi))
             return self._hessian, True
         if spent > max(self.refresh_passes, _LEAST_REFRESH):
-            self._model = self.problem.cheap_curvature(psi)
+            self._adopted = self.problem.cheap_curvature(psi)
             self._counted = self.problem.objective.n_passes
-        return self._model, False
+        return self._adopted or self.null, False
 
 
 def _rows_of_sample(problem: RoundProblem) -> int:

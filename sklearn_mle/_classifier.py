@@ -8,7 +8,7 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -22,6 +22,7 @@ from ._softmax import log_softmax, softmax
 from ._targets import (
     aligned_distributions,
     apply_class_weight,
+    are_integers,
     check_classes_have_weight,
     check_weights,
     distributions,
@@ -456,7 +457,11 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
                 # One-hot rows are labels.
                 targets = targets.argmax(axis=1).astype(np.int32)
         else:
-            X, y = validate_data(self, X, y, **options)
+            if are_integers(y):
+                X = validate_data(self, X, **options)
+                check_consistent_length(X, y)
+            else:
+                X, y = validate_data(self, X, y, **options)
             classes, targets = encode_labels(y)
             if len(classes) < 2:
                 raise ValueError(f"y holds one class only, {classes.tolist()}; a classifier needs two or more.")

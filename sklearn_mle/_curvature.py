@@ -35,14 +35,13 @@ class Curvature(Protocol):
 
 def cholesky(matrix: FloatArray) -> FloatArray:
     """Lower factor, with the least ridge (relative, by powers of ten) that makes the matrix definite."""
-    ridge = 0.0
-    scale = float(np.max(np.diag(matrix), initial=0.0)) or 1.0
-    while True:
-        trial = matrix if not ridge else matrix + ridge * scale * np.eye(len(matrix))
-        factor, info = lapack.dpotrf(trial, lower=1, clean=1)
-        if info == 0:
-            return factor
-        ridge = max(10 * ridge, 1e-15)
+    factor, info = lapack.dpotrf(matrix, lower=1, clean=1)
+    ridge = 1e-15
+    while info:
+        scale = float(np.max(np.diag(matrix), initial=0.0)) or 1.0
+        factor, info = lapack.dpotrf(matrix + ridge * scale * np.eye(len(matrix)), lower=1, clean=1)
+        ridge *= 10
+    return factor
 
 
 class DenseCurvature:

@@ -12,7 +12,8 @@ from scipy.special import entr
 
 from ._auto import CurvatureSchedule
 from ._history import History
-from ._jeffreys import jeffreys_problem
+from ._jeffreys import JeffreysProblem, jeffreys_problem
+from ._kept import round_problem
 from ._layout import Layout
 from ._minimize import Controls, Solution, Solver, polish, solve
 from ._network import Network
@@ -111,7 +112,7 @@ def _estimate(
     say: Callable[[str], None] | None,
 ) -> Estimate:
     present = _classes_to_fit(model, samples)
-    absent = tuple(np.setdiff1d(np.arange(model.n_classes), present).tolist())
+    absent = _others(present, model.n_classes)
     if absent:
         samples = samples.with_classes(present)
     setting = _set_up(model, samples, present)
@@ -154,6 +155,11 @@ def _classes_to_fit(model: LinearModel, samples: Samples) -> IntArray:
     return np.flatnonzero(samples.class_weights() > 0)
 
 
+def _others(present: IntArray, n_classes: int) -> tuple[int, ...]:
+    """The classes that are not present."""
+    return tuple(set(range(n_classes)).difference(present.tolist()))
+
+
 @dataclass(frozen=True)
 class _Setting:
     """A problem in its coordinates, where to start, and the constraints there.
@@ -181,14 +187,17 @@ def _set_up(model: LinearModel, samples: Samples, present: IntArray) -> _Setting
     coordinates, class_metric = null_coordinates(layout, samples, variance, whiten=jeffreys)
     objective = NegativeLogLikelihood(Network(layout), samples, variance)
     objective.n_passes += samples.n_passes
-    problem = jeffreys_problem(objective, coordinates) if jeffreys else RoundProblem(objective, coordinates)
     warm = False
     if model.start is not None:
-        theta = _theta(model.start, present, problem)
+        theta = _theta(model.start, present, samples, coordinates)
         # A start that is worse than none (other units, a saturated softmax) has a curvature that leads nowhere.
-        if objective.value(theta) <= _null_value(samples, model.fit_intercept):
-            problem.coordinates = coordinates.moved_to(theta)
-            warm = True
+        warm = objective.value(theta) <= _null_value(samples, model.fit_intercept)
+        coordinates = coordinates.moved_to(theta) if warm else coordinates
+    problem: RoundProblem
+    if jeffreys:
+        problem = JeffreysProblem(objective, coordinates) if warm else jeffreys_problem(objective, coordinates)
+    else:
+        problem = round_problem(objective, coordinates)
     return _Setting(problem, class_metric, np.zeros(problem.size), warm=warm)
 
 
@@ -217,7 +226,7 @@ def _set_up_in_box(
     start: FloatArray = np.zeros(problem.size)
     if model.start is not None:
         # Bounds and l1 penalty are those of psi, whose zero is W = 0: the start moves, not the origin.
-        start = box_point(coordinates, _theta(model.start, present, problem))
+        start = box_point(coordinates, _theta(model.start, present, samples, coordinates))
     l1 = _l1_weights(coordinates, model)
     warm = model.start is not None
     return _Setting(problem, np.eye(shape[0]), np.clip(start, *box), box, bounds, l1, warm)
@@ -253,9 +262,10 @@ def _l1_weights(coordinates: Coordinates, model: LinearModel) -> FloatArray | No
     return coordinates.flat(weights)
 
 
-def _theta(start: tuple[FloatArray, FloatArray], present: IntArray, problem: RoundProblem) -> FloatArray:
+def _theta(
+    start: tuple[FloatArray, FloatArray], present: IntArray, samples: Samples, coordinates: Coordinates
+) -> FloatArray:
     """(W, b) of the original columns as theta, without what is outside of the span of the class basis."""
-    samples, coordinates = problem.objective.samples, problem.coordinates
     W, b = start if len(start[0]) == 1 else (part[present] for part in start)
     if samples.shift is not None:
         b = b + W @ samples.shift.astype(np.float64)
@@ -336,7 +346,7 @@ def _with_absent(
     if model.bounds is not None:
         full_W = np.clip(full_W, *model.bounds)
     full_W[present] = W
-    missing = np.setdiff1d(np.arange(model.n_classes), present)
+    missing = list(_others(present, model.n_classes))
     room = np.full(len(missing), np.inf)
 
     def block_room(block: Block) -> FloatArray:

@@ -40,13 +40,11 @@ class Tracked:
         self._evaluate = value_and_grad
         self.last: tuple[FloatArray, float, FloatArray] | None = None
         self.best: tuple[FloatArray, float, FloatArray] | None = None
-        self.n_evaluations = 0
 
     def value_and_grad(self, x: FloatArray) -> tuple[float, FloatArray]:
         """Value and gradient; evaluated once where asked twice in a row."""
         if self.last is None or not np.array_equal(x, self.last[0]):
             f, g = self._evaluate(x)
-            self.n_evaluations += 1
             self.last = (np.array(x, dtype=float), f, g)
             if self.best is None or f < self.best[1]:
                 self.best = self.last
@@ -55,6 +53,38 @@ class Tracked:
     def value(self, x: FloatArray) -> float:
         """The value alone, for methods that take no gradient."""
         return self.value_and_grad(x)[0]
+
+
+class Paired:
+    """A function and its gradient, for methods that ask for both at one array x, and never write to it.
+
+    Parameters
+    ----------
+    value_and_grad : callable
+    at : tuple (x, value, grad), optional
+        Where it has been evaluated.
+    """
+
+    def __init__(
+        self,
+        value_and_grad: Callable[[FloatArray], tuple[float, FloatArray]],
+        at: tuple[FloatArray, float, FloatArray] | None = None,
+    ) -> None:
+        self._evaluate = value_and_grad
+        self._last = at
+
+    def _at(self, x: FloatArray) -> tuple[FloatArray, float, FloatArray]:
+        if self._last is None or self._last[0] is not x:
+            self._last = x, *self._evaluate(x)
+        return self._last
+
+    def value(self, x: FloatArray) -> float:
+        """The value."""
+        return self._at(x)[1]
+
+    def grad(self, x: FloatArray) -> FloatArray:
+        """The gradient."""
+        return self._at(x)[2]
 
 
 def scipy_callback(history: History, tracked: Tracked) -> Callable[..., None]:

@@ -6,6 +6,7 @@ products of sparse rows take them.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -74,6 +75,7 @@ class Layout:
         return mask
 
 
+@lru_cache(maxsize=16)
 def gauge_basis(n_outputs: int) -> FloatArray:
     """Orthonormal basis (J, M) of the logits that the likelihood can tell apart.
 
@@ -82,10 +84,27 @@ def gauge_basis(n_outputs: int) -> FloatArray:
     gauge: the basis is [[1]].
     """
     if n_outputs == 1:
-        return np.ones((1, 1))
+        return _read_only(np.ones((1, 1)))
     basis = np.zeros((n_outputs, n_outputs - 1))
     for m in range(n_outputs - 1):
         basis[: m + 1, m] = 1.0
         basis[m + 1, m] = -(m + 1.0)
         basis[:, m] /= np.sqrt((m + 1.0) * (m + 2.0))
-    return basis
+    return _read_only(basis)
+
+
+@lru_cache(maxsize=16)
+def pair_basis(n_outputs: int, all_logits: bool) -> FloatArray:
+    """(Q_k - Q_l)(Q_k - Q_l)' for each pair of classes k < l, (M M, n_pairs): Q is I, or the gauge's basis."""
+    if n_outputs == 1:
+        return _read_only(np.ones((1, 1)))
+    basis = np.eye(n_outputs) if all_logits else gauge_basis(n_outputs)
+    first, second = np.triu_indices(n_outputs, 1)
+    contrasts = basis[first] - basis[second]
+    outer = contrasts[:, :, None] * contrasts[:, None, :]
+    return _read_only(np.ascontiguousarray(outer.reshape(len(contrasts), -1).T))
+
+
+def _read_only(array: FloatArray) -> FloatArray:
+    array.flags.writeable = False
+    return array

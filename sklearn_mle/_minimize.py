@@ -16,7 +16,8 @@ from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize
 
 from ._auto import CurvatureSchedule, rows_of_class
 from ._curvature import Curvature, DenseCurvature
-from ._history import History, Tracked, scipy_callback, scipy_callback_x
+from ._history import History, Paired, Tracked, scipy_callback, scipy_callback_x
+from ._kept import sampled_problem
 from ._newton import CAUTION, minimize_newton
 from ._problem import RoundProblem
 from ._proximal import SplitProblem, minimize_proximal_newton, model_steps
@@ -214,9 +215,7 @@ def polish(
     target = polished if problem.size <= POLISHED_SIZE else controls.tol
     if controls.resolution > np.finfo(np.float64).eps:
         target = max(target, 0.01 * controls.tol)
-    tracked = Tracked(problem.value_and_grad)
-    if at is not None:
-        tracked.last = tracked.best = (start, *at)
+    paired = Paired(problem.value_and_grad, None if at is None else (start, *at))
     options: dict[str, Any] = {
         "target": min(target, controls.tol),
         "tol": controls.tol,
@@ -233,13 +232,13 @@ def polish(
         options |= {"model_step": model_steps(problem), "l1": controls.l1}
         bounds = Bounds(*controls.bounds)
     result = minimize(
-        tracked.value_and_grad,
+        paired.value,
         start,
-        jac=True,
+        jac=paired.grad,
         hessp=problem.hessp,
         bounds=bounds,
         method=method,
-        callback=scipy_callback(controls.history, tracked),
+        callback=lambda intermediate_result: controls.history.add(intermediate_result.fun),
         options=options,
     )
     return Solution(
@@ -281,7 +280,7 @@ def _start_from_sample(
     problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray
 ) -> FloatArray:
     """The estimate of a sample of the rows, or what a few Newton steps make of it."""
-    part = problem.sample(schedule.start_rows, rows_of_class(problem))
+    part = sampled_problem(problem, schedule.start_rows, rows_of_class(problem))
     options = {
         "curvature_at": lambda psi, g, decrement: (DenseCurvature(part.hessian(psi)), True),
         "target": _enough_of_sample(part, problem),
@@ -307,7 +306,7 @@ def _run_sampled(
     The metric is renewed where the way to the minimum has outrun it. The schedule keeps the last one for the Newton
     steps that follow.
     """
-    part = problem.sample(schedule.sample_rows, rows_of_class(problem))
+    part = sampled_problem(problem, schedule.sample_rows, rows_of_class(problem))
     left = min(controls.left, _MAX_SAMPLED_ITERATIONS)
     tracked = Tracked(part.value_and_grad)
     at_start = tracked.value_and_grad(start)[0]
@@ -409,16 +408,16 @@ def quasi_newton(
     anchor: list[Any] = []
 
     def scaled(phi: FloatArray) -> tuple[float, FloatArray]:
-        value, grad = tracked.value_and_grad(psi(phi) if phi.any() else start)
+        value_here, grad = tracked.value_and_grad(psi(phi) if phi.any() else start)
         whitened = metric.whiten(grad) / unit
-        value /= unit**2
+        value = value_here / unit**2
         left = 0.5 * unit**2 * float(whitened @ whitened)
         if anchor:
             at, value_there, slope_there = anchor
             value = value_there + 0.5 * float((whitened + slope_there) @ (phi - at))
         elif left <= _ROUNDINGS_TO_SLOPES * rounding:
             anchor.extend((phi.copy(), value, whitened))
-        way.evaluated(phi, whitened, tracked.last[1], left)
+        way.evaluated(phi, whitened, value_here, left)
         return value, whitened
 
     def stop(intermediate_result: OptimizeResult) -> None:
@@ -457,7 +456,8 @@ class _Way:
 
     def step(self) -> None:
         """The last point is the next iterate."""
-        assert self._here is not None and self._before is not None
+        assert self._here is not None
+        assert self._before is not None
         moved, change = (here - before for here, before in zip(self._here, self._before, strict=True))
         length = float(moved @ moved)
         if length:

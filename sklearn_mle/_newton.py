@@ -10,8 +10,7 @@ point leaves to gain (Boyd & Vandenberghe, Convex Optimization, section 9.5.1).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import blas
@@ -40,8 +39,7 @@ _QUADRATIC_NATS = 1e-2
 _CRAWL = 0.1
 
 
-@dataclass(frozen=True)
-class Direction:
+class Direction(NamedTuple):
     """A Newton step s = -H^-1 g, and what it says about the distance to the minimum.
 
     `least` is the least curvature seen, relative to the model.
@@ -100,7 +98,7 @@ def minimize_newton(
         With `decrement`, the last `step`, and `crawling`: whether it stopped below `tol` with steps that do
         not get shorter, the sign of a minimum at infinity.
     """
-    x = np.array(x0, dtype=float)
+    x = np.asarray(x0, dtype=float)
     f, g = fun(x, *args), jac(x, *args)
     size_before = 0.0
     seen, least = least is not None, 1.0 if least is None else least

@@ -14,7 +14,7 @@ import numpy as np
 from ._layout import Layout
 from ._network import Network
 from ._products import sum_over_rows
-from ._samples import Block, Samples
+from ._samples import SEED, Block, Samples
 from ._softmax import curvature_product, nll_and_residual, pair_weights, softmax
 from ._typing import FloatArray, IntArray
 
@@ -24,6 +24,8 @@ _KEEP_BYTES = 1 << 26
 _KEEP_SHARE = 0.15
 # From this many pairs of classes on, one wide matrix product for all beats one narrow one for each.
 _MANY_PAIRS = 8
+# Up to so many entries of the weighted columns of all pairs, what counts is the number of calls.
+_FEW_ENTRIES = 1 << 16
 # The products of all pairs of columns are taken for so many rows at a time.
 _TOGETHER_BYTES = 1 << 23
 _LEAST_TOGETHER = 512
@@ -191,7 +193,7 @@ class NegativeLogLikelihood:
         fit_intercept = self.layout.fit_intercept
         n_pairs = max(1, self._n_outputs * (self._n_outputs - 1) // 2)
         q = transform.shape[-1] + fit_intercept
-        moments = _moments_together if n_pairs >= _MANY_PAIRS else _moments_apart
+        moments = _moments_of(n_pairs)
 
         def block_terms(block: Block) -> tuple[FloatArray]:
             weights = pair_weights(self._block_proba(theta, block, kept)).astype(np.float64, copy=False)
@@ -201,14 +203,12 @@ class NegativeLogLikelihood:
             return (moments(weights, columns),)
 
         (total,) = self.samples.sum(block_terms, q)
+        self.count_moments(n_pairs, q)
+        return _square(total, q)
+
+    def count_moments(self, n_pairs: float, q: int) -> None:
+        """Count second moments of q columns with so many weightings, by their operations over those of a pass."""
         self.n_passes += n_pairs * q * (q + 1) / 2 / (2 * self._n_outputs * self.samples.n_features)
-        if total.ndim == 3:
-            return total
-        upper = _upper_triangle(q)
-        out = np.empty((n_pairs, q, q))
-        out[:, upper[0], upper[1]] = total
-        out[:, upper[1], upper[0]] = total
-        return out
 
     def sampled_pair_moments(
         self, theta: FloatArray, n_terms: int, center: FloatArray, transform: FloatArray
@@ -227,12 +227,12 @@ class NegativeLogLikelihood:
         kept = self._is_kept(theta)
         curvature = self.row_curvature(theta)
         total = float(curvature.sum())
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(SEED)
         curvature *= n_terms / total if total else 0.0
         curvature += rng.random(len(curvature))
         rows = np.repeat(np.arange(len(curvature)), curvature.astype(np.intp))
         if self._n_outputs == 1:
-            groups = [rows]
+            groups: list[IntArray] = [rows]
         else:
             total /= 2
             proba = self._proba_of(theta, rows, kept)
@@ -241,7 +241,7 @@ class NegativeLogLikelihood:
             n_pairs = self._n_outputs * (self._n_outputs - 1) // 2
             groups = np.split(rows[order], np.cumsum(np.bincount(pairs, minlength=n_pairs))[:-1])
         q = transform.shape[-1] + self.layout.fit_intercept
-        self.n_passes += len(rows) * q * (q + 1) / 2 / (2 * self._n_outputs * self.samples.n_features * len(curvature))
+        self.count_moments(len(rows) / len(curvature), q)
         moments = self.samples.moments_of(groups, center, transform, self.layout.fit_intercept)
         return moments * (total / n_terms)
 
@@ -334,7 +334,7 @@ def _free_proba(z: FloatArray) -> FloatArray:
 
 
 def _draw_pairs(proba: FloatArray, rng: np.random.Generator) -> IntArray:
-    """For each row one pair of classes k < l, in the order of `pair_weights`, with a chance in proportion to p_k p_l."""
+    """For each row a pair of classes k < l, in the order of `pair_weights`, by chance in proportion to p_k p_l."""
     n_outputs, n_rows = proba.shape
     # p_k p_l = p_k (1 - p_k) times p_l / (1 - p_k).
     first = _draw(proba * (1 - proba), rng)
@@ -360,8 +360,30 @@ def _weighted_curvature(proba: FloatArray, dz: FloatArray, block: Block) -> Floa
     return dz
 
 
+def weighted_moments(weights: FloatArray, columns: FloatArray) -> FloatArray:
+    """Second moments (n_weights, q, q) of columns (q, B), with each of the weights (n_weights, B)."""
+    return _square(_moments_of(len(weights))(weights, columns), len(columns))
+
+
+def _moments_of(n_weights: int) -> Callable[[FloatArray, FloatArray], FloatArray]:
+    return _moments_together if n_weights >= _MANY_PAIRS else _moments_apart
+
+
+def _square(moments: FloatArray, q: int) -> FloatArray:
+    """Moments (..., q, q), also from upper triangles (..., q (q + 1) / 2)."""
+    if moments.ndim == 3:
+        return moments
+    upper = _upper_triangle(q)
+    out = np.empty((len(moments), q, q))
+    out[:, upper[0], upper[1]] = moments
+    out[:, upper[1], upper[0]] = moments
+    return out
+
+
 def _moments_apart(weights: FloatArray, columns: FloatArray) -> FloatArray:
     """(n_pairs, q, q): one weighted product a pair."""
+    if len(weights) * columns.size <= _FEW_ENTRIES:
+        return (columns * weights[:, None, :]) @ columns.T
     weighted = np.empty_like(columns)
     return np.stack([sum_over_rows(np.multiply(columns, w, out=weighted), columns.T) for w in weights])
 

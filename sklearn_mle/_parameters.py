@@ -61,7 +61,7 @@ def check_parameters(estimator: Any) -> None:
     deep_only = {"n_init": 1, "early_stopping": False, "validation_fraction": 0.1}
     for name, default in deep_only.items():
         value = getattr(estimator, name)
-        if np.ndim(value) or value != default:
+        if value is not default and (np.ndim(value) or value != default):
             raise ValueError(f"{name}={value!r} does not apply to a linear model; leave it at {default!r}.")
 
 
@@ -86,6 +86,8 @@ def _check_network_parameters(estimator: Any) -> None:
 
 def hidden_units(sizes: Any) -> tuple[int, ...]:
     """The units of each hidden layer, from what `MLPClassifier` takes: a number or a sequence of them."""
+    if isinstance(sizes, tuple) and not sizes:
+        return ()
     units = tuple(np.atleast_1d(np.asarray(sizes, dtype=object)).tolist())
     if any(not _is_integer(n) or n < 1 for n in units):
         raise ValueError(f"hidden_layer_sizes must hold positive integers, a number for each layer; got {sizes!r}.")

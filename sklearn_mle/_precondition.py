@@ -114,17 +114,17 @@ class Coordinates:
         """The linear part of psi -> theta."""
         blocks = self.blocks(psi)
         V = blocks[:, : self.rank]
-        W = self._logits(V * self.transform if self.transform.ndim == 1 else V @ self.transform.T)
+        W = self.logits(V * self.transform if self.transform.ndim == 1 else V @ self.transform.T)
         if not self.layout.fit_intercept:
             return self.layout.pack([(W, None)])
-        b = self._logits(blocks[:, -1]) * self.constant
+        b = self.logits(blocks[:, -1]) * self.constant
         return self.layout.pack([(W, b - W @ self.center if self.centred else b)])
 
-    def _logits(self, free: FloatArray) -> FloatArray:
+    def logits(self, free: FloatArray) -> FloatArray:
         """Q times rows (M, ...)."""
         return free if self.all_logits else self.basis @ free
 
-    def _free(self, logits: FloatArray) -> FloatArray:
+    def free(self, logits: FloatArray) -> FloatArray:
         """Q' times rows (J, ...)."""
         return logits if self.all_logits else self.basis.T @ logits
 
@@ -141,11 +141,11 @@ class Coordinates:
     def pull(self, grad: FloatArray) -> FloatArray:
         """Gradient by psi from the gradient by theta: the transpose of `push_direction`."""
         ((G, g),) = self.layout.unpack(grad)
-        G = self._free(G)
+        G = self.free(G)
         psi = np.empty(self.size)
         out = self.blocks(psi)
         if g is not None:
-            g = self._free(g)
+            g = self.free(g)
             out[:, -1] = g * self.constant
             if self.centred:
                 # In the order of G: mixed orders are slow.

@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 
 from ._curvature import Curvature, DiagonalCurvature, KroneckerCurvature
+from ._layout import pair_basis
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
-from ._samples import Samples
 from ._typing import FloatArray
 
 
@@ -85,31 +85,29 @@ class RoundProblem:
         if self.objective.layout.fit_intercept:
             moments[:, :, -1] *= coordinates.constant
             moments[:, -1, :] *= coordinates.constant
+        return self._assembled(moments)
+
+    def _assembled(self, moments: FloatArray) -> FloatArray:
+        """The Hessian from second moments (n_pairs, q, q) of whitened columns and the constant."""
+        coordinates = self.coordinates
         n_logits, q = coordinates.shape
         hessian = self._pair_basis @ moments.reshape(len(moments), q * q)
-        # (M, M, q, q) to (M, q, M, q), which is (d, d).
-        hessian = np.ascontiguousarray(hessian.reshape(n_logits, n_logits, q, q).transpose(0, 2, 1, 3))
         if self.objective.precision:
-            penalty = coordinates.penalty_metric(self.objective.precision)
-            if penalty.ndim == 1:
-                penalty = np.diag(penalty)
-            for m in range(n_logits):
-                hessian[m, :, m, :] += penalty
-        if coordinates.by_feature:
-            hessian = hessian.transpose(1, 0, 3, 2)
-        return hessian.reshape(self.size, self.size)
+            penalty = self._penalty_metric
+            # Of (M M, q q), the blocks of a logit with itself.
+            hessian[:: n_logits + 1] += (np.diag(penalty) if penalty.ndim == 1 else penalty).ravel()
+        # (M, M, q, q) to (M, q, M, q), which is (d, d).
+        order = (2, 0, 3, 1) if coordinates.by_feature else (0, 2, 1, 3)
+        return hessian.reshape(n_logits, n_logits, q, q).transpose(order).reshape(self.size, self.size)
+
+    @cached_property
+    def _penalty_metric(self) -> FloatArray:
+        return self.coordinates.penalty_metric(self.objective.precision)
 
     @cached_property
     def _pair_basis(self) -> FloatArray:
         """(Q_k - Q_l)(Q_k - Q_l)' for each pair of classes, (M M, n_pairs)."""
-        basis = self.coordinates.basis
-        n_outputs, n_logits = basis.shape
-        if n_outputs == 1:
-            return np.ones((1, 1))
-        first, second = np.triu_indices(n_outputs, 1)
-        contrasts = basis[first] - basis[second]
-        outer = contrasts[:, :, None] * contrasts[:, None, :]
-        return np.ascontiguousarray(outer.reshape(len(contrasts), n_logits * n_logits).T)
+        return pair_basis(self.coordinates.basis.shape[0], self.coordinates.all_logits)
 
     def hessian_diagonal(self, psi: FloatArray) -> FloatArray:
         """Diagonal of the Hessian by psi, (d,), where T is diagonal and Q the identity (`box_coordinates`)."""
@@ -132,16 +130,6 @@ class RoundProblem:
             S = np.block([[S, c * sums[:, None]], [c * sums, c * c * mass]])
         A = coordinates.basis.T @ A @ coordinates.basis
         return KroneckerCurvature(A, S, coordinates.penalty_metric(self.objective.precision))
-
-    def sample(self, n_rows: int, n_of_class: int) -> "RoundProblem":
-        """The problem on some rows that stand for all of them (`Samples.representative`)."""
-        return self._on(self.objective.samples.representative(n_rows, n_of_class))
-
-    def _on(self, samples: Samples) -> "RoundProblem":
-        """The problem on other samples."""
-        precision = self.objective.precision
-        objective = NegativeLogLikelihood(self.objective.network, samples, 1 / precision if precision else np.inf)
-        return RoundProblem(objective, self.coordinates)
 
     def count(self, part: "RoundProblem") -> None:
         """Count what was spent on some of the rows."""

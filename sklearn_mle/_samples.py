@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -20,6 +21,9 @@ from threadpoolctl import ThreadpoolController
 from ._products import sum_over_rows, times_rows
 from ._typing import Design, FloatArray, IntArray, Targets
 
+# Draws are the same each time. The seed is none that data are generated from, which would then depend on the draws.
+SEED = 0x6D6C_65C5
+
 # The (J, B) temporaries of a block of rows stay in a core's own cache, its rows in the one that cores share; smaller
 # blocks spend their time between calls. Above 128 KiB the C library maps each temporary (B,) anew.
 _BLOCK_BYTES = 1 << 22
@@ -29,6 +33,8 @@ _BLOCK_ROWS = (512, 16000)
 _COLUMN_BYTES = 1 << 19
 # A block with fewer operations than this is not worth the hand-over to another thread, and the interpreter's lock.
 _THREAD_WORK = 1 << 21
+# Up to so many multiplications BLAS takes one thread of its own accord.
+_UNTHREADED_WORK = 1 << 16
 # Softmax and residual of one logit, in units of a product.
 _SOFTMAX_WORK = 10
 
@@ -189,10 +195,7 @@ class Samples:
 
     def _block(self, i: int) -> Block:
         a, b = self._bounds[i]
-        if self._views is not None:
-            X = self._views[i]
-        else:
-            X = self.X[a:b]
+        X = self.X[a:b] if self._views is None else self._views[i]
         return self._made(X, self.y[..., a:b], None if self.w is None else self.w[a:b], a, b)
 
     def _made(self, X: Design, y: Targets, w: FloatArray | None, a: int, b: int) -> Block:
@@ -204,6 +207,10 @@ class Samples:
             if self.shift is not None:
                 X = (X - self.shift.astype(X.dtype, copy=False)).astype(self.dtype, copy=False)
         return Block(X, y, w, a, b)
+
+    def whole(self) -> Block:
+        """All rows as one block, for few of them."""
+        return self._made(self.X, self.y, self.w, 0, self.n_rows)
 
     def each(
         self, function: Callable[[Block], Any], consume: Callable[[Any], None], work_a_row: int | None = None
@@ -230,13 +237,19 @@ class Samples:
             self._pool = ThreadPoolExecutor(self.n_threads)
         return self._pool
 
+    @property
+    def _is_small(self) -> bool:
+        """Whether BLAS would not use threads for these rows anyway."""
+        width = max(self.n_classes, self.n_features)
+        return self.n_rows * self.n_features * width <= _UNTHREADED_WORK and not self.n_units
+
     @contextmanager
     def pinned(self) -> Iterator[None]:
         """Keep BLAS single-threaded throughout.
 
         Its idle threads spin for a while after each call, where the threads for blocks of rows would work.
         """
-        with single_threaded_blas():
+        with nullcontext() if self._is_small else single_threaded_blas():
             self._pinned = True
             try:
                 yield
@@ -286,7 +299,7 @@ class Samples:
 
     def sample(self, n_rows: int) -> "Samples":
         """Some rows, drawn evenly, the same each time: fitting is deterministic."""
-        return self.subset(np.sort(np.random.default_rng(0).choice(self.n_rows, n_rows, replace=False)))
+        return self.subset(np.sort(np.random.default_rng(SEED).choice(self.n_rows, n_rows, replace=False)))
 
     def representative(self, n_rows: int, n_of_class: int) -> "Samples":
         """About so many rows that stand for all: their likelihood, with the weights they get, is without bias.
@@ -299,7 +312,7 @@ class Samples:
         chance = rates[self.y] if self.y.ndim == 1 else rates @ self.y
         if self.w is not None:
             chance = chance * self.w
-        rows = np.flatnonzero(np.random.default_rng(0).random(self.n_rows) < chance)
+        rows = np.flatnonzero(np.random.default_rng(SEED).random(self.n_rows) < chance)
         weights = 1 / np.minimum(chance[rows], 1.0)
         if self.w is not None:
             weights *= self.w[rows]
@@ -410,15 +423,10 @@ class _Total:
             self.parts.extend(parts)
 
 
-_controller: ThreadpoolController | None = None
-
-
+@cache
 def _blas() -> ThreadpoolController:
-    """One look at the loaded libraries: NumPy's and SciPy's are there when this module is."""
-    global _controller
-    if _controller is None:
-        _controller = ThreadpoolController()
-    return _controller
+    """The libraries of BLAS, by one look at what is loaded: NumPy's and SciPy's are there when this module is."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 _pin_lock = Lock()
@@ -432,7 +440,7 @@ def single_threaded_blas() -> Iterator[None]:
     global _n_pins, _pin
     with _pin_lock:
         if not _n_pins:
-            _pin = _blas().limit(limits=1, user_api="blas")
+            _pin = _blas().limit(limits=1)
         _n_pins += 1
     try:
         yield
@@ -445,5 +453,5 @@ def single_threaded_blas() -> Iterator[None]:
 
 def available_threads() -> int:
     """Threads that BLAS may use now, so that OMP_NUM_THREADS and limits set by joblib are respected."""
-    counts = [library.num_threads for library in _blas().select(user_api="blas").lib_controllers]
+    counts = [library.num_threads for library in _blas().lib_controllers]
     return max(counts, default=1)

@@ -22,9 +22,14 @@ def is_matrix(y: Any) -> bool:
     return shape is not None and len(shape) == 2 and shape[1] >= 2
 
 
+def are_integers(y: Any) -> bool:
+    """Whether y is an array (n,) of integers, of which nothing is left to check."""
+    return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu"
+
+
 def encode_labels(y: Any) -> tuple[np.ndarray, IntArray]:
     """Sorted classes, and the index (n,) of each label among them."""
-    y = column_or_1d(y, warn=True)
+    y = y if are_integers(y) else column_or_1d(y, warn=True)
     if y.dtype.kind in "iu" and len(y):
         low = y.min()
         if int(y.max()) - int(low) < len(y):
@@ -33,9 +38,12 @@ def encode_labels(y: Any) -> tuple[np.ndarray, IntArray]:
             places = (y.astype(native, copy=False) - low.astype(native)).view(f"u{native.itemsize}").astype(np.intp)
             counts = np.bincount(places)
             seen = np.flatnonzero(counts)
+            classes = (seen.astype(native) + low.astype(native)).astype(y.dtype)
+            if len(seen) == len(counts):
+                return classes, places.astype(np.int32)
             table = np.zeros(len(counts), dtype=np.int32)
             table[seen] = np.arange(len(seen), dtype=np.int32)
-            return (seen.astype(native) + low.astype(native)).astype(y.dtype), table[places]
+            return classes, table[places]
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     return classes, codes.astype(np.int32)

@@ -12,8 +12,8 @@ from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier
+from sklearn_mle._kept import KeptProblem
 from sklearn_mle._minimize import METHODS, find_solver
-from sklearn_mle._problem import RoundProblem
 
 NAMES = [method.name for method in METHODS.values()]
 DERIVATIVE_FREE = ["Nelder-Mead", "Powell", "COBYLA", "COBYQA"]
@@ -333,8 +333,8 @@ def test_a_kept_hessian_certifies_as_well_as_a_new_one(C, monkeypatch):
     X, y = load_wine(return_X_y=True)
     X = X[:, :2]
     taken = []
-    hessian = RoundProblem.hessian
-    monkeypatch.setattr(RoundProblem, "hessian", lambda self, psi: taken.append((self, psi)) or hessian(self, psi))
+    hessian = KeptProblem.hessian
+    monkeypatch.setattr(KeptProblem, "hessian", lambda self, psi: taken.append((self, psi)) or hessian(self, psi))
     clf = SoftmaxMLEClassifier(C=C).fit(X, y)
     problem, _ = taken[-1]
     # The last point had none of its own.

@@ -5,15 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from scipy import sparse
+from scipy import linalg, sparse
 from scipy.special import log_softmax
 
 from sklearn_mle._layout import Layout, gauge_basis
 from sklearn_mle._network import Network
-from sklearn_mle._objective import NegativeLogLikelihood
+from sklearn_mle._objective import NegativeLogLikelihood, _draw_pairs
 from sklearn_mle._precondition import null_coordinates
 from sklearn_mle._problem import RoundProblem
 from sklearn_mle._samples import Samples
+from sklearn_mle._softmax import pair_weights
 
 N, P = 61, 3
 # What the products of a pass round to, relative to the largest entry.
@@ -328,3 +329,38 @@ def test_the_gauge_costs_nothing():
     basis = gauge_basis(4)
     assert_allclose(basis @ (basis.T @ G), G, atol=1e-12)
     assert_allclose(g.sum(), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("K", [2, 3, 5])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_sampled_hessian_has_nearly_the_eigenvalues_of_the_whole(K, weighted, keep):
+    rng = np.random.default_rng(K)
+    n, p, n_terms = 5000, 4, 20_000
+    X = rng.normal(size=(n, p)) * [1e-2, 1.0, 30.0, 5.0] + 1.0
+    y = rng.integers(0, K, n).astype(np.int32)
+    w = rng.gamma(0.5, size=n) if weighted else None
+    objective = NegativeLogLikelihood(
+        Network(Layout((p, 1 if K == 2 else K))), Samples(X, y, w, n_classes=K, n_threads=2)
+    )
+    objective._keep = keep
+    coordinates, _ = null_coordinates(objective.layout, objective.samples, np.inf)
+    problem = RoundProblem(objective, coordinates)
+    psi = 0.05 * rng.normal(size=problem.size) * np.sqrt(n)
+    problem.value_and_grad(psi)
+    before = objective.n_passes
+    sampled = problem.sampled_hessian(psi, n_terms)
+    assert objective.n_passes < before + 0.5 * (not keep) + n_terms / n * (p + 1) * (p + 2) / (2 * p) * 1.2
+    ratios = linalg.eigvalsh(sampled, problem.hessian(psi))
+    # Terms of rank one, n_terms / d of them a parameter: within (1 +- sqrt(d / n_terms))^2, but for the size of x.
+    spread = 3 * np.sqrt(problem.size / n_terms)
+    assert 1 - spread < ratios[0] < ratios[-1] < 1 + spread
+
+
+def test_a_pair_is_drawn_in_proportion_to_its_product():
+    proba = np.array([0.5, 0.3, 0.0, 0.2])
+    n_rows = 200_000
+    pairs = _draw_pairs(np.tile(proba[:, None], n_rows), np.random.default_rng(0))
+    weights = pair_weights(proba[:, None])[:, 0]
+    assert_allclose(np.bincount(pairs, minlength=6) / n_rows, weights / weights.sum(), atol=4e-3)
+    assert not np.isin(pairs, np.flatnonzero(weights == 0)).any()

@@ -1,0 +1,132 @@
+"""The objective of few rows in round coordinates: their whitened columns are made once, and kept.
+
+With V_i = (T' (x_i - m), c) the logits are linear in psi, z_i = z0_i + Q Psi V_i, so that a pass needs neither theta
+nor blocks of rows. What a fit of little data costs is calls, not arithmetic, and this takes few.
+"""
+
+import numpy as np
+
+from ._objective import NegativeLogLikelihood, weighted_moments
+from ._precondition import Coordinates
+from ._problem import RoundProblem
+from ._products import sum_over_rows, times_rows
+from ._softmax import curvature_product, nll_and_residual, pair_weights
+from ._typing import FloatArray
+
+# Entries of the whitened columns: a megabyte, which stays in a core's own cache.
+_MOST_ENTRIES = 1 << 17
+
+
+def round_problem(objective: NegativeLogLikelihood, coordinates: Coordinates) -> RoundProblem:
+    """The problem in these coordinates, its columns kept where they are few."""
+    entries = objective.samples.n_rows * coordinates.shape[1]
+    if entries <= _MOST_ENTRIES and coordinates.transform.ndim == 2:
+        return KeptProblem(objective, coordinates)
+    return RoundProblem(objective, coordinates)
+
+
+def sampled_problem(problem: RoundProblem, n_rows: int, n_of_class: int) -> RoundProblem:
+    """The problem on some rows that stand for all of them (`Samples.representative`)."""
+    objective = problem.objective
+    samples = objective.samples.representative(n_rows, n_of_class)
+    variance = 1 / objective.precision if objective.precision else np.inf
+    return round_problem(NegativeLogLikelihood(objective.network, samples, variance), problem.coordinates)
+
+
+class KeptProblem(RoundProblem):
+    """A problem of few rows."""
+
+    def __init__(self, objective: NegativeLogLikelihood, coordinates: Coordinates) -> None:
+        super().__init__(objective, coordinates)
+        samples = objective.samples
+        self._columns = samples.whole().features(coordinates.center, coordinates.transform, self._has_intercept)
+        if self._has_intercept:
+            self._columns[-1] = coordinates.constant
+        self._rows = np.ascontiguousarray(self._columns.T)
+        self._origin = self._logits_of_origin()
+        self._proba = np.empty((coordinates.basis.shape[0], samples.n_rows))
+        self._proba_at: FloatArray | None = None
+        # 1/2 psi' (I (x) P) psi + slope' psi + what the prior is at psi = 0; no slope where weights are 0 there.
+        self._prior: tuple[FloatArray, FloatArray | None, float] | None = None
+        if objective.precision:
+            ((W, _),) = coordinates.layout.unpack(coordinates.origin)
+            slope = None
+            if W.any():
+                intercepts = np.zeros(len(W)) if self._has_intercept else None
+                slope = coordinates.pull(coordinates.layout.pack([(objective.precision * W, intercepts)]))
+            self._prior = self._penalty_metric, slope, objective.penalty(coordinates.origin)
+
+    @property
+    def _has_intercept(self) -> bool:
+        return self.coordinates.layout.fit_intercept
+
+    def _logits_of_origin(self) -> FloatArray:
+        """Logits (J, n) at psi = 0, or (J, 1) where they are the same in all rows."""
+        ((W, b),) = self.coordinates.layout.unpack(self.coordinates.origin)
+        if W.any():
+            logits = self.objective.network.forward(self.coordinates.origin, self.objective.samples.whole())
+            return logits.astype(np.float64, copy=False)
+        return np.zeros((len(W), 1)) if b is None else b[:, None].copy()
+
+    def _outputs(self, psi: FloatArray) -> FloatArray:
+        """The linear part of the logits, (J, n)."""
+        return times_rows(self.coordinates.logits(psi.reshape(self.coordinates.shape)), self._rows)
+
+    def _pulled(self, residual: FloatArray) -> FloatArray:
+        """The transpose of `_outputs`, for residuals (J, n) before their weights."""
+        w = self.objective.samples.w
+        if w is not None:
+            residual *= w
+        return self.coordinates.free(sum_over_rows(residual, self._rows)).ravel()
+
+    def penalty(self, psi: FloatArray) -> float:
+        """What the prior adds to the negative log-likelihood."""
+        return 0.0 if self._prior is None else self._penalty_and_grad(psi)[0]
+
+    def _penalty_and_grad(self, psi: FloatArray) -> tuple[float, FloatArray]:
+        assert self._prior is not None
+        metric, slope, at_zero = self._prior
+        grad = (psi.reshape(self.coordinates.shape) @ metric).ravel()
+        value = 0.5 * float(psi @ grad) + at_zero
+        if slope is not None:
+            value += float(slope @ psi)
+            grad += slope
+        return value, grad
+
+    def value_and_grad(self, psi: FloatArray) -> tuple[float, FloatArray]:
+        """Value and gradient by psi."""
+        samples = self.objective.samples
+        z = self._outputs(psi)
+        z += self._origin
+        nll, residual = nll_and_residual(z, samples.y, self._proba)
+        value = float(nll.sum() if samples.w is None else nll @ samples.w)
+        grad = self._pulled(residual)
+        self.objective.n_passes += 1
+        self._proba_at = psi.copy()
+        if self._prior is not None:
+            penalty, slope = self._penalty_and_grad(psi)
+            value += penalty
+            grad += slope
+        return value, grad
+
+    def _probabilities(self, psi: FloatArray) -> FloatArray:
+        """Probabilities (J, n) at psi; those of the last evaluation where it was there."""
+        if self._proba_at is None or not np.array_equal(self._proba_at, psi):
+            self.value_and_grad(psi)
+        return self._proba
+
+    def hessp(self, psi: FloatArray, direction: FloatArray) -> FloatArray:
+        """Hessian by psi times a direction."""
+        product = self._pulled(curvature_product(self._probabilities(psi), self._outputs(direction)))
+        self.objective.n_passes += 1
+        if self._prior is not None:
+            product += (direction.reshape(self.coordinates.shape) @ self._prior[0]).ravel()
+        return product
+
+    def hessian(self, psi: FloatArray) -> FloatArray:
+        """Hessian by psi, (d, d)."""
+        weights = pair_weights(self._probabilities(psi))
+        if self.objective.samples.w is not None:
+            weights *= self.objective.samples.w
+        self.objective.count_moments(len(weights), len(self._columns))
+        return self._assembled(weighted_moments(weights, self._columns))
