@@ -9,6 +9,7 @@ It stops on half the Newton decrement, g' H^-1 g / 2: the nats that a quadratic 
 point leaves to gain (Boyd & Vandenberghe, Convex Optimization, section 9.5.1).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +23,12 @@ from ._typing import FloatArray
 # Sufficient decrease, as in Nocedal & Wright, section 3.1.
 _ARMIJO = 1e-4
 _MAX_BACKTRACKS = 30
+# Roundings of f that a sum of rows has, and those from which on its differences say something.
+_NOISE = 8
+_TOLD_APART = 100 * _NOISE
+# A slope that is left after backtracking, of the first, that is worth another evaluation; and how many times.
+_STEEP = 0.2
+_MAX_EXTENSIONS = 3
 # Eisenstat & Walker, choice 2: gamma (|g| / |g before|)^2, at most the first.
 _LOOSEST_FORCING = 0.5
 _FORCING_GAMMA = 0.9
@@ -110,19 +117,18 @@ def minimize_newton(
     while True:
         curvature, exact = curvature_at(x, g, decrement)
         preconditioned = curvature.solve(g)
-        size = float(np.sqrt(max(float(g @ preconditioned), 0.0)))
-        forcing = min(_LOOSEST_FORCING, _FORCING_GAMMA * (size / size_before) ** 2 if size_before else np.inf)
-        forcing = max(forcing, _TIGHTEST_FORCING)
-        # No need for more digits than the target asks for; where one step can reach it, no fewer either.
-        goal = min(0.1, 0.3 * np.sqrt(2 * target) / max(size, 1e-300))
-        forcing = goal if goal > _WITHIN_ONE_STEP and size**2 < _QUADRATIC_NATS else max(forcing, goal)
+        size = math.sqrt(max(float(g @ preconditioned), 0.0))
         bound = 0.5 * size**2 / (CAUTION * least)
-        if seen and bound <= target:
+        if exact:
+            direction = Direction(-preconditioned, -(size**2), 0.5 * size**2, 1.0)
+            seen, least = False, 1.0
+        elif seen and bound <= target:
             # The model prices the gap, with what the products of the last step showed of its worst error.
             direction = Direction(-preconditioned, -(size**2), bound, least)
         else:
-            direction = _direction(x, g, hessp, curvature, exact, forcing, target, least)
-            seen, least = not exact, direction.least
+            forcing = _forcing(size, size_before, target)
+            direction = _direction(x, g, hessp, curvature, forcing, target, least)
+            seen, least = True, direction.least
         decrement, size_before = direction.decrement, size
         if decrement <= target:
             message, success = "the decrement is at the target", True
@@ -137,7 +143,7 @@ def minimize_newton(
             break
         moved = _line_search(fun, jac, args, x, f, g, direction, curvature, size, resolution)
         if moved is None:
-            success = decrement <= max(tol, 8 * resolution * abs(f))
+            success = decrement <= max(tol, _NOISE * resolution * abs(f))
             message = "rounding ends the decrease"
             break
         t, x, f, g = moved
@@ -163,12 +169,20 @@ def minimize_newton(
     )
 
 
+def _forcing(size: float, size_before: float, target: float) -> float:
+    """By how much conjugate gradients shall shrink the residual, from sizes of the gradient in the model's norm."""
+    forcing = min(_LOOSEST_FORCING, _FORCING_GAMMA * (size / size_before) ** 2 if size_before else np.inf)
+    forcing = max(forcing, _TIGHTEST_FORCING)
+    # No need for more digits than the target asks for; where one step can reach it, no fewer either.
+    goal = min(0.1, 0.3 * math.sqrt(2 * target) / max(size, 1e-300))
+    return goal if goal > _WITHIN_ONE_STEP and size**2 < _QUADRATIC_NATS else max(forcing, goal)
+
+
 def _direction(
     x: FloatArray,
     g: FloatArray,
     hessp: Callable[[FloatArray, FloatArray], FloatArray],
     curvature: Curvature,
-    exact: bool,
     forcing: float,
     target: float,
     least_before: float,
@@ -180,10 +194,6 @@ def _direction(
     quotient p'Hp / p'Pp seen on the way stands for it, so that a preconditioner that overrates the curvature
     does not underrate the gap.
     """
-    if exact:
-        step = -curvature.solve(g)
-        slope = float(g @ step)
-        return Direction(step, slope, -0.5 * slope, 1.0)
     step = np.zeros_like(g)
     r = g.copy()
     z = curvature.solve(r)
@@ -215,6 +225,10 @@ def _direction(
     return Direction(step, slope, 0.5 * (max(-slope, 0.0) + rest), min(least, 1.0))
 
 
+# Share of the step; point, value and gradient there.
+Moved = tuple[float, FloatArray, float, FloatArray]
+
+
 def _line_search(
     fun: Callable[..., float],
     jac: Callable[..., FloatArray],
@@ -226,14 +240,14 @@ def _line_search(
     curvature: Curvature,
     size: float,
     resolution: float,
-) -> tuple[float, FloatArray, float, FloatArray] | None:
+) -> Moved | None:
     """Backtrack from the full step; where differences of f are rounding, ask the gradient instead."""
-    noise = 8 * resolution * abs(f)
+    noise = _NOISE * resolution * abs(f)
     t = 1.0
     for _ in range(_MAX_BACKTRACKS):
         trial = x + t * direction.step
         f_trial = fun(trial, *args)
-        if -direction.slope * t < 100 * noise:
+        if -direction.slope * t < _TOLD_APART * resolution * abs(f):
             g_trial = jac(trial, *args)
             shrunk = g_trial @ curvature.solve(g_trial) < size**2
             if shrunk and f_trial <= f + noise:
@@ -243,8 +257,38 @@ def _line_search(
             t *= 0.5
             continue
         if f_trial <= f + _ARMIJO * t * direction.slope:
-            return t, trial, f_trial, jac(trial, *args)
+            moved = t, trial, f_trial, jac(trial, *args)
+            return moved if t == 1.0 else _farther(fun, jac, args, x, direction, moved)
         # The minimiser of the parabola through f, the slope and the trial.
         curve = f_trial - f - t * direction.slope
         t *= float(np.clip(-0.5 * t * direction.slope / curve, 0.1, 0.5)) if np.isfinite(curve) else 0.1
     return None
+
+
+def _farther(
+    fun: Callable[..., float],
+    jac: Callable[..., FloatArray],
+    args: tuple[Any, ...],
+    x: FloatArray,
+    direction: Direction,
+    moved: Moved,
+) -> Moved:
+    """Go on along the direction from where backtracking has ended, while it is steep: by secants of the slope.
+
+    Backtracking asks for a decrease alone, and often overdoes it where the first trial was far too long.
+    """
+    before, slope_before = 0.0, direction.slope
+    for _ in range(_MAX_EXTENSIONS):
+        t, _, f, g = moved
+        slope = float(g @ direction.step)
+        if slope > _STEEP * direction.slope:
+            break
+        bent = (slope - slope_before) / (t - before)
+        farther = min(t - slope / bent, 3 * t) if bent > 0 else 3 * t
+        point = x + farther * direction.step
+        value = fun(point, *args)
+        if not value < f:
+            break
+        before, slope_before = t, slope
+        moved = farther, point, value, jac(point, *args)
+    return moved
