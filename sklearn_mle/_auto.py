@@ -164,7 +164,7 @@ def rows_of_class(problem: RoundProblem) -> int:
 def _has_rare_class(problem: RoundProblem, rows: int) -> bool:
     """Whether a class has too few rows in an even sample: such a class is often separated, or all but."""
     samples = problem.objective.samples
-    rarest = rows * float(samples.class_weights().min()) / samples.total_weight
+    rarest = rows * float(samples.class_weights.min()) / samples.total_weight
     return rarest < rows_of_class(problem)
 
 

@@ -44,7 +44,7 @@ def likelihoods(maximum: Maximum) -> dict[str, Any]:
     size = maximum.problem.size
     log_likelihood = -maximum.nll
     if maximum.fit_intercept:
-        weights = samples.class_weights()
+        weights = samples.class_weights
         weights = weights[weights > 0]
         null = float(weights @ np.log(weights / n_obs))
     else:

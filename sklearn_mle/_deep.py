@@ -158,7 +158,7 @@ def estimate_network(
     y = model.y if model.y.ndim == 1 else np.ascontiguousarray(model.y.T)
     samples = Samples(model.X, y, model.w, n_classes=model.n_classes, n_threads=n_threads, n_units=sum(model.hidden))
     with samples.pinned():
-        weights = samples.class_weights()
+        weights = samples.class_weights
         absent = tuple(np.flatnonzero(weights == 0).tolist()) if model.fit_intercept and model.n_classes > 2 else ()
         if absent:
             samples = samples.with_classes(np.flatnonzero(weights > 0))
@@ -311,7 +311,7 @@ def initial_layers(network: Network, columns: Columns, samples: Samples, rng: np
             # Of rows as they are, without the shift.
             b -= W @ (columns.mean + (0.0 if samples.shift is None else samples.shift))
         if layer == layout.n_layers - 1:
-            logs = np.log(np.maximum(samples.class_weights() / samples.total_weight, 1e-10))
+            logs = np.log(np.maximum(samples.class_weights / samples.total_weight, 1e-10))
             b += logs[1] - logs[0] if n_out == 1 else logs - logs.mean()
         layers.append((W, b if layout.fit_intercept else None))
     return layers

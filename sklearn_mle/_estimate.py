@@ -152,7 +152,7 @@ def _classes_to_fit(model: LinearModel, samples: Samples) -> IntArray:
     """All classes, but those whose intercept the likelihood sends to -inf as they have no weight."""
     if not model.fit_intercept or model.n_classes == 2 or model.prior == "jeffreys":
         return np.arange(model.n_classes)
-    return np.flatnonzero(samples.class_weights() > 0)
+    return np.flatnonzero(samples.class_weights > 0)
 
 
 def _others(present: IntArray, n_classes: int) -> tuple[int, ...]:
@@ -203,7 +203,7 @@ def _set_up(model: LinearModel, samples: Samples, present: IntArray) -> _Setting
 
 def _null_value(samples: Samples, fit_intercept: bool) -> float:
     """The negative log-likelihood of the model without features: that of the class shares."""
-    weights = samples.class_weights()
+    weights = samples.class_weights
     if not fit_intercept:
         return float(weights.sum() * np.log(len(weights)))
     return float(weights.sum() * entr(weights / weights.sum()).sum())

@@ -38,7 +38,7 @@ def jeffreys_problem(objective: NegativeLogLikelihood, coordinates: Coordinates)
     """The problem with the origin moved to where every class has some probability, whatever its weight."""
     layout, samples = coordinates.layout, objective.samples
     # Half an observation a class: the estimate of an intercept alone under this prior, nearly.
-    logs = np.log(samples.class_weights() + 0.5)
+    logs = np.log(samples.class_weights + 0.5)
     n_outputs = layout.widths[-1]
     intercepts = logs[1:] - logs[:1] if n_outputs == 1 else logs - logs.mean()
     weights = np.zeros((n_outputs, layout.widths[0]))

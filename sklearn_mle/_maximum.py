@@ -251,7 +251,7 @@ def _prior(problem: RoundProblem) -> float:
 
 
 def _refuse_absent(classifier: Any, samples: Samples) -> None:
-    absent = np.flatnonzero(samples.class_weights() == 0)
+    absent = np.flatnonzero(samples.class_weights == 0)
     if len(absent) and classifier.fit_intercept:
         raise ValueError(
             f"Classes without any weight are separated from the others: {_listed(classifier.classes_[absent])}. Their "

@@ -176,14 +176,14 @@ class NegativeLogLikelihood:
         self.samples.each(block_change, largest.append)
         return max(largest)
 
-    def pair_moments(self, theta: FloatArray, center: FloatArray, transform: FloatArray) -> FloatArray:
+    def pair_moments(self, theta: FloatArray, center: FloatArray, transform: FloatArray | None) -> FloatArray:
         """Weighted second moments of whitened columns, for each pair of classes.
 
         The data's part of the Hessian of the linear model is
 
             sum over pairs k < l of (e_k - e_l)(e_k - e_l)' (x) sum_i w_i p_ik p_il v_i v_i'
 
-        with v_i = (transform' (x_i - center), 1).
+        with v_i = (transform' (x_i - center), 1); without a transform the columns themselves.
 
         Returns
         -------
@@ -192,7 +192,7 @@ class NegativeLogLikelihood:
         kept = self._is_kept(theta)
         fit_intercept = self.layout.fit_intercept
         n_pairs = max(1, self._n_outputs * (self._n_outputs - 1) // 2)
-        q = transform.shape[-1] + fit_intercept
+        q = (self.samples.n_features if transform is None else transform.shape[-1]) + fit_intercept
         moments = _moments_of(n_pairs)
 
         def block_terms(block: Block) -> tuple[FloatArray]:
@@ -202,7 +202,7 @@ class NegativeLogLikelihood:
             columns = block.features(center, transform, with_one=fit_intercept)
             return (moments(weights, columns),)
 
-        (total,) = self.samples.sum(block_terms, q)
+        (total,) = self.samples.sum(block_terms, q, n_pairs)
         self.count_moments(n_pairs, q)
         return _square(total, q)
 
@@ -211,7 +211,7 @@ class NegativeLogLikelihood:
         self.n_passes += n_pairs * q * (q + 1) / 2 / (2 * self._n_outputs * self.samples.n_features)
 
     def sampled_pair_moments(
-        self, theta: FloatArray, n_terms: int, center: FloatArray, transform: FloatArray
+        self, theta: FloatArray, n_terms: int, center: FloatArray, transform: FloatArray | None
     ) -> FloatArray:
         """`pair_moments` from about so many of their terms w_i p_ik p_il v_i v_i', without bias.
 
@@ -240,7 +240,7 @@ class NegativeLogLikelihood:
             order = np.argsort(pairs, kind="stable")
             n_pairs = self._n_outputs * (self._n_outputs - 1) // 2
             groups = np.split(rows[order], np.cumsum(np.bincount(pairs, minlength=n_pairs))[:-1])
-        q = transform.shape[-1] + self.layout.fit_intercept
+        q = (self.samples.n_features if transform is None else transform.shape[-1]) + self.layout.fit_intercept
         self.count_moments(len(rows) / len(curvature), q)
         moments = self.samples.moments_of(groups, center, transform, self.layout.fit_intercept)
         return moments * (total / n_terms)

@@ -168,27 +168,18 @@ class Coordinates:
         return out
 
     @cached_property
-    def scales(self) -> FloatArray:
-        """A diagonal transform, (p,), to columns of the size that the whitened ones have; T must be square."""
-        return 1 / np.linalg.norm(linalg.inv(self.transform, check_finite=False), axis=0)
-
-    @cached_property
     def mild(self) -> bool:
-        """Whether second moments of scaled columns, whitened afterwards, keep all but a few digits."""
+        """Whether second moments of columns, whitened afterwards, keep all but a few digits; whatever their units."""
         if self.transform.ndim == 1 or self.transform.shape[0] != self.rank:
             return False
-        return bool(np.max(np.sum(np.abs(self._mixing), axis=0), initial=0.0) ** 2 <= _MILD)
-
-    @cached_property
-    def _mixing(self) -> FloatArray:
-        """(q, q): whitened columns, and the constant, from the scaled ones."""
-        mixing = np.eye(self.shape[1])
-        mixing[: self.rank, : self.rank] = self.transform / self.scales[:, None]
-        return mixing
+        scales = np.linalg.norm(linalg.inv(self.transform, check_finite=False), axis=0)
+        return bool(np.max(np.sum(np.abs(self.transform) * scales[:, None], axis=0), initial=0.0) ** 2 <= _MILD)
 
     def mixed(self, moments: FloatArray) -> FloatArray:
-        """Moments (..., q, q) of whitened columns, from those of scaled ones."""
-        return self._mixing.T @ moments @ self._mixing
+        """Moments (..., q, q) of whitened columns and the constant, from those of the columns."""
+        mixing = np.eye(self.shape[1])
+        mixing[: self.rank, : self.rank] = self.transform
+        return mixing.T @ moments @ mixing
 
     def moved_to(self, theta: FloatArray) -> "Coordinates":
         """The same coordinates with theta at psi = 0."""
@@ -225,7 +216,7 @@ def null_coordinates(
     """
     fit_intercept = network_layout.fit_intercept
     basis = gauge_basis(network_layout.widths[-1])
-    shares = samples.class_weights() / samples.total_weight
+    shares = samples.class_weights / samples.total_weight
     A, intercepts = _null_model(shares, basis, fit_intercept)
     a = np.trace(A) / A.shape[0]
     widest = _MAX_SPARSE_FEATURES if samples.is_sparse else _MAX_DENSE_FEATURES
@@ -295,7 +286,7 @@ def box_coordinates(
     """
     n_outputs = layout.widths[-1]
     basis = np.eye(n_outputs)
-    shares = samples.class_weights() / samples.total_weight
+    shares = samples.class_weights / samples.total_weight
     _, intercepts = _null_model(shares, gauge_basis(n_outputs), layout.fit_intercept)
     mass = float(np.mean(shares * (1 - shares))) * samples.total_weight
     columns = _Columns(samples, layout.fit_intercept, with_moments=False)
@@ -358,7 +349,7 @@ class _Columns:
         """Mean, scale and moments from sums about the pilot."""
         gram = None
         if with_moments:
-            sums, gram = samples.gram(pilot, np.ones(samples.n_features))
+            sums, gram = samples.gram(pilot, None)
             squares = np.diag(gram).copy()
         else:
             sums, squares = samples.column_sums(pilot)

@@ -74,12 +74,12 @@ class RoundProblem:
             lambda transform: self.objective.sampled_pair_moments(theta, n_terms, center, transform), n_terms
         )
 
-    def _hessian_of(self, moments_by: Callable[[FloatArray], FloatArray], n_rows: int) -> FloatArray:
+    def _hessian_of(self, moments_by: Callable[[FloatArray | None], FloatArray], n_rows: int) -> FloatArray:
         """The Hessian from moments of so many rows, taken of columns that are transformed in some way."""
         coordinates = self.coordinates
         n_pairs = self._pair_basis.shape[1]
         late = n_rows > 2 * n_pairs * coordinates.rank and coordinates.mild
-        moments = moments_by(coordinates.scales if late else coordinates.transform)
+        moments = moments_by(None if late else coordinates.transform)
         if late:
             moments = coordinates.mixed(moments)
         if self.objective.layout.fit_intercept:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from threading import Lock
 from typing import Any
 
@@ -32,7 +32,7 @@ _BLOCK_ROWS = (512, 16000)
 # Columns that are made of a block, for moments, stay in a core's own cache.
 _COLUMN_BYTES = 1 << 19
 # A block with fewer operations than this is not worth the hand-over to another thread, and the interpreter's lock.
-_THREAD_WORK = 1 << 21
+_THREAD_WORK = 7 << 19
 # Up to so many multiplications BLAS takes one thread of its own accord.
 _UNTHREADED_WORK = 1 << 16
 # Softmax and residual of one logit, in units of a product.
@@ -71,17 +71,18 @@ class Block:
             return (self.X.T @ np.ascontiguousarray(residual.T)).T
         return sum_over_rows(residual, self.X)
 
-    def features(self, center: FloatArray, transform: FloatArray, with_one: bool = False) -> FloatArray:
-        """Whitened columns transform' (x - center), shape (r, B), float64; `transform` is (p, r) or (p,).
+    def features(self, center: FloatArray, transform: FloatArray | None, with_one: bool = False) -> FloatArray:
+        """Whitened columns transform' (x - center), shape (r, B), float64; `transform` is (p, r), (p,), or none.
 
         A row of ones follows if asked.
         """
         rows = self.X.toarray() if sparse.issparse(self.X) else self.X
-        rank = transform.shape[-1]
+        rank = rows.shape[1] if transform is None else transform.shape[-1]
         out = np.empty((rank + with_one, len(rows)))
-        if transform.ndim == 1:
+        if transform is None or transform.ndim == 1:
             np.subtract(rows.T, center[:, None], out=out[:rank])
-            out[:rank] *= transform[:, None]
+            if transform is not None:
+                out[:rank] *= transform[:, None]
         else:
             times_rows(transform.T, rows - center, out=out[:rank])
         if with_one:
@@ -256,10 +257,13 @@ class Samples:
             finally:
                 self._pinned = False
 
-    def sum(self, function: Callable[[Block], tuple[Any, ...]], n_columns: int = 0) -> tuple[Any, ...]:
+    def sum(
+        self, function: Callable[[Block], tuple[Any, ...]], n_columns: int = 0, n_moments: int = 1
+    ) -> tuple[Any, ...]:
         """Sums over the blocks of a function that returns a tuple of numbers or float64 arrays.
 
-        Where the function makes so many columns (`n_columns`) of a block, it sees a few rows at a time.
+        Where the function makes so many columns (`n_columns`) of a block, for so many second moments of them, it sees
+        a few rows at a time.
         """
         total = _Total()
         if not n_columns:
@@ -273,7 +277,7 @@ class Samples:
                 of_block.add(function(piece))
             return of_block.parts
 
-        self.each(in_pieces, total.add, n_columns * (n_columns + self.n_features))
+        self.each(in_pieces, total.add, n_columns * (n_columns * n_moments + self.n_features))
         return tuple(total.parts)
 
     def outputs_like(self, n_outputs: int) -> FloatArray:
@@ -282,6 +286,7 @@ class Samples:
             return np.empty((self.n_rows, n_outputs), dtype=self.dtype).T
         return np.empty((n_outputs, self.n_rows), dtype=self.dtype)
 
+    @cached_property
     def class_weights(self) -> FloatArray:
         """Total weight of each class, shape (K,)."""
         if self.y.ndim == 2:
@@ -299,7 +304,12 @@ class Samples:
 
     def sample(self, n_rows: int) -> "Samples":
         """Some rows, drawn evenly, the same each time: fitting is deterministic."""
-        return self.subset(np.sort(np.random.default_rng(SEED).choice(self.n_rows, n_rows, replace=False)))
+        return self.subset(self._spread(n_rows))
+
+    def _spread(self, n_rows: int) -> IntArray:
+        """One row of each of so many stretches, drawn evenly."""
+        places = np.arange(n_rows) + np.random.default_rng(SEED).random(n_rows)
+        return np.minimum(places * (self.n_rows / n_rows), self.n_rows - 1).astype(np.intp)
 
     def representative(self, n_rows: int, n_of_class: int) -> "Samples":
         """About so many rows that stand for all: their likelihood, with the weights they get, is without bias.
@@ -307,8 +317,11 @@ class Samples:
         Rows are drawn with chances in proportion to their weight, larger ones in rare classes, of which there are to
         be `n_of_class` rows where there are as many; what is drawn weighs its weight over its chance.
         """
-        shares = self.class_weights()
+        shares = self.class_weights
         rates = np.maximum(n_rows / self.total_weight, n_of_class / np.maximum(shares, np.finfo(float).tiny))
+        if self.w is None and n_rows < self.n_rows and rates.min() == rates.max():
+            rows = self._spread(n_rows)
+            return self.subset(rows).reweighted(np.full(n_rows, self.n_rows / n_rows))
         chance = rates[self.y] if self.y.ndim == 1 else rates @ self.y
         if self.w is not None:
             chance = chance * self.w
@@ -328,7 +341,7 @@ class Samples:
             return np.zeros(self.n_features)
         return np.asarray(w.astype(np.float64) @ rows) / total
 
-    def gram(self, center: FloatArray, transform: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def gram(self, center: FloatArray, transform: FloatArray | None) -> tuple[FloatArray, FloatArray]:
         """Weighted sums (r,) and second moments (r, r) of transform' (x - center)."""
 
         def block_terms(block: Block) -> tuple[FloatArray, FloatArray]:
@@ -338,7 +351,7 @@ class Samples:
             weighted = columns * block.w
             return weighted.sum(axis=1), sum_over_rows(weighted, columns.T)
 
-        rank = transform.shape[-1]
+        rank = self.n_features if transform is None else transform.shape[-1]
         self.n_passes += rank / (4 * self.n_classes)
         return self.sum(block_terms, rank)
 
@@ -347,10 +360,10 @@ class Samples:
         return self._made(self.X[rows], self.y[..., rows], None if self.w is None else self.w[rows], 0, len(rows))
 
     def moments_of(
-        self, groups: list[IntArray], center: FloatArray, transform: FloatArray, with_one: bool
+        self, groups: list[IntArray], center: FloatArray, transform: FloatArray | None, with_one: bool
     ) -> FloatArray:
         """Sums of v v', v = (transform' (x - center), 1), over groups of rows, of weight one each: (n_groups, q, q)."""
-        q = transform.shape[-1] + with_one
+        q = (self.n_features if transform is None else transform.shape[-1]) + with_one
         width = max(_BLOCK_ROWS[0], _COLUMN_BYTES // (8 * q))
         pieces = [(g, rows[a : a + width]) for g, rows in enumerate(groups) for a in range(0, len(rows), width)]
 

@@ -68,8 +68,7 @@ def nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None = 
 def _binary_nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None) -> tuple[FloatArray, FloatArray]:
     """J = 1: -log P = log(1 + exp(z)) - y z, by exp(-|z|) alone."""
     score = z[0]
-    small = np.abs(score)
-    np.negative(small, out=small)
+    small = np.copysign(score, -1)
     np.exp(small, out=small)
     nll = np.log1p(small)
     if y.ndim == 1:
@@ -79,8 +78,9 @@ def _binary_nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray |
         sign *= -2
         sign += 1
         score *= sign
-        # p(wrong) = 1 / (1 + small) where m >= 0, else small / (1 + small).
-        proba = np.where(score >= 0, 1, small)
+        # p(wrong) = 1 / (1 + small) where m >= 0, else small / (1 + small). Choosing by the sign takes longer than exp.
+        proba = np.minimum(score, 0)
+        np.exp(proba, out=proba)
         small += 1
         proba /= small
         nll += np.maximum(score, 0, out=small)

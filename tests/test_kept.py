@@ -125,7 +125,7 @@ def test_a_sample_stands_for_all_rows(K, case):
     samples, all_of_them = part.objective.samples, problem.objective.samples
     assert samples.n_rows < 1300
     # Weights add up to those of all rows, class by class, and so does the likelihood anywhere.
-    for found, expected in zip(samples.class_weights(), all_of_them.class_weights(), strict=True):
+    for found, expected in zip(samples.class_weights, all_of_them.class_weights, strict=True):
         assert_allclose(found, expected, rtol=4 / np.sqrt(expected * 1000 / all_of_them.total_weight))
     psi = 0.02 * np.random.default_rng(1).normal(size=problem.size)
     assert_allclose(part.value_and_grad(psi)[0], problem.value_and_grad(psi)[0], rtol=0.1)
@@ -137,7 +137,7 @@ def test_a_sample_has_rows_enough_of_a_rare_class():
     samples = Samples(rng.normal(size=(50_000, 2)), y, None, n_classes=2).representative(1000, 60)
     counts = np.bincount(samples.y)
     assert 35 < counts[1] < 90
-    assert_allclose(samples.class_weights(), np.bincount(y), rtol=0.3)
+    assert_allclose(samples.class_weights, np.bincount(y), rtol=0.3)
 
 
 def test_a_sample_takes_a_class_of_few_rows_whole_and_none_without_weight():

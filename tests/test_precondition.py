@@ -105,7 +105,7 @@ def test_the_origin_is_the_best_model_without_features(K):
         ((W, b),) = round_.objective.layout.unpack(round_.coordinates.push(np.zeros(round_.size)))
         assert_array_equal(W, 0)
         if fit_intercept:
-            shares = round_.objective.samples.class_weights()
+            shares = round_.objective.samples.class_weights
             shares = shares / shares.sum()
             logits = np.append(0, b) if K == 2 else b
             assert_allclose(np.exp(logits) / np.exp(logits).sum(), shares, rtol=1e-13)
@@ -120,7 +120,7 @@ def test_whitened_columns_are_white(n_copies, seed):
     X = np.hstack([X, X @ rng.integers(-1, 2, size=(3, n_copies))])
     w = rng.uniform(0.2, 3, size=40)
     samples = Samples(X, rng.integers(2, size=40).astype(np.int32), w, n_classes=2)
-    if not (samples.class_weights() > 0).all():
+    if not (samples.class_weights > 0).all():
         return
     coordinates, _ = null_coordinates(Layout((3 + n_copies, 1)), samples, np.inf)
     assert coordinates.rank == 3
