@@ -27,11 +27,17 @@ from ._problem import RoundProblem
 from ._typing import FloatArray
 
 # Conjugate gradients need this many products a step at least where d is small; up to here, exact is cheaper.
-_EXACT_PASSES = 12.0
-# The metric of a sample brings the whole problem to its end in some twenty; the exact Hessian takes four or five steps.
-_EXACT_PASSES_BESIDE_SAMPLE = 6.0
+_EXACT_PASSES = 7.0
+# The metric of a sample brings the whole problem to its end in some ten; the exact Hessian takes three or four steps.
+_EXACT_PASSES_BESIDE_SAMPLE = 1.5
+# Where a class has few rows for its parameters it is often all but separated, and samples do not show the curvature.
+_EXACT_PASSES_WITH_RARE_CLASS = 12.0
 # Softmax, residual and traffic, in operations an element of the (n, J) outputs.
-_SOFTMAX_FLOPS = 40.0
+_SOFTMAX_FLOPS = 130.0
+# The calls of one evaluation, however few the rows.
+_CALL_FLOPS = 4e5
+# Weighting a column, or centring it, for the second moments.
+_COLUMN_FLOPS = 6.0
 _LEAST_REFRESH = 2.0
 # Rows a parameter in the sample: eigenvalues of its Hessian relative to the whole one lie within
 # (1 +- sqrt(1 / 15))^2, a condition below 3 (Marchenko & Pastur, 1967), and nearer to 2 as they are drawn by curvature.
@@ -55,15 +61,14 @@ def pass_flops(problem: RoundProblem) -> float:
     samples = problem.objective.samples
     n_outputs = problem.objective.layout.widths[-1]
     entries = samples.X.nnz if samples.is_sparse else samples.n_rows * samples.n_features
-    return n_outputs * (4.0 * entries + _SOFTMAX_FLOPS * samples.n_rows)
+    return n_outputs * (4.0 * entries + _SOFTMAX_FLOPS * samples.n_rows) + _CALL_FLOPS
 
 
 def exact_passes(problem: RoundProblem) -> float:
     """Cost of the exact Hessian and its factor."""
-    samples = problem.objective.samples
     n_logits, q = problem.coordinates.shape
     pairs = n_logits * (n_logits + 1) / 2
-    moments = samples.n_rows * (pairs * q * q + 2.0 * samples.n_features * q)
+    moments = problem.objective.samples.n_rows * (pairs * (q + _COLUMN_FLOPS) + _COLUMN_FLOPS) * q
     return (moments + problem.size**3 / 3) / pass_flops(problem)
 
 
@@ -83,8 +88,9 @@ class CurvatureSchedule:
         self.problem = problem
         self.exact_passes = exact_passes(problem)
         sample_rows = 0 if warm or problem.always_exact else _rows_of_sample(problem)
-        beside_sample = sample_rows and not _has_rare_class(problem, sample_rows)
-        dear = _EXACT_PASSES_BESIDE_SAMPLE if beside_sample else _EXACT_PASSES
+        dear = _EXACT_PASSES
+        if sample_rows:
+            dear = _EXACT_PASSES_WITH_RARE_CLASS if _has_rare_class(problem) else _EXACT_PASSES_BESIDE_SAMPLE
         cheap = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= dear
         self.exact = cheap or problem.always_exact
         self.sample_rows = 0 if self.exact else sample_rows
@@ -161,11 +167,11 @@ def rows_of_class(problem: RoundProblem) -> int:
     return _SAMPLE_ROWS_OF_CLASS * problem.coordinates.shape[1]
 
 
-def _has_rare_class(problem: RoundProblem, rows: int) -> bool:
-    """Whether a class has too few rows in an even sample: such a class is often separated, or all but."""
+def _has_rare_class(problem: RoundProblem) -> bool:
+    """Whether a class has few rows for its parameters."""
     samples = problem.objective.samples
-    rarest = rows * float(samples.class_weights.min()) / samples.total_weight
-    return rarest < rows_of_class(problem)
+    rarest = samples.n_rows * float(samples.class_weights.min()) / samples.total_weight
+    return rarest < 2 * rows_of_class(problem)
 
 
 def _is_share(problem: RoundProblem, rows: int) -> bool:

@@ -379,22 +379,24 @@ def _whitening(columns: _Columns, samples: Samples, center: bool) -> tuple[Float
     varying = np.flatnonzero(columns.scale > 0)
     transform = np.zeros((n_features, len(varying)))
     transform[varying, np.arange(len(varying))] = 1 / columns.scale[varying]
-    gram = (columns.moments[np.ix_(varying, varying)] / columns.scale[varying]) / columns.scale[varying, None]
+    gram = columns.moments if len(varying) == n_features else columns.moments[np.ix_(varying, varying)]
+    gram = (gram / columns.scale[varying]) / columns.scale[varying, None]
     null = [np.eye(n_features)[:, columns.scale == 0]]
     for refinement in range(_MAX_REFINEMENTS + 1):
         deviation = np.sqrt(np.maximum(np.diag(gram), 0.0))
         empty = deviation <= _ROUNDINGS * (columns.rounding @ np.abs(transform))
         null.append(transform[:, empty])
-        deviation = deviation[~empty]
-        transform = transform[:, ~empty] / deviation
-        gram = gram[np.ix_(~empty, ~empty)] / np.outer(deviation, deviation)
+        if empty.any():
+            deviation, transform, gram = deviation[~empty], transform[:, ~empty], gram[np.ix_(~empty, ~empty)]
+        transform = transform / deviation
+        gram = gram / np.outer(deviation, deviation)
         if not transform.shape[1]:
             break
         factor, pivots, rank, _ = lapack.dpstrf(gram, tol=_SAFE_PIVOT, lower=1)
         order = pivots - 1
         own, rest = order[:rank], order[rank:]
         lower = np.tril(factor[:rank, :rank])
-        kept = linalg.solve_triangular(lower, transform[:, own].T, lower=True).T
+        kept = lapack.dtrtrs(lower, transform[:, own].T, lower=1)[0].T
         # What a column has of its own may be rounding even where the column is not.
         spurious = _ROUNDINGS * (columns.rounding @ np.abs(kept)) >= 1.0
         null.append(kept[:, spurious])
