@@ -1,18 +1,20 @@
 """solver="auto": which model of the curvature Newton's method gets, by cost.
 
-Costs are in passes, one pass being an evaluation of value and gradient: 4 n p J floating-point operations
-for the two products, and some forty an element for the softmax.
+Costs are in passes, one pass being the time of an evaluation of value and gradient: 4 n p J floating-point
+operations for the two products, and as much as some 130 an element for the softmax.
 
     exact      sum over pairs of classes of weighted second moments, n K (K - 1) q^2 / 2, then d^3 / 3 for
                the factor: taken at each point while that is a few passes, as many as conjugate gradients
                would need products. Few steps, each certain: small problems, and long thin ones.
     Kronecker  one weighted second moment, n q^2, and M factors, q^3 / 3 each: conjugate gradients use it
                for as long as the products spent under it cost less than a new one would.
-    diagonal   the same for wide or sparse X, where second moments are out of reach.
-    sampled    the exact Hessian of some thousand rows near their own estimate. Where rows are many for the
-               parameters it is a far better model than Kronecker's, at the cost of a few passes. SciPy's
-               L-BFGS-B then takes the whole problem in its coordinates: each pass brings a value, a gradient and
-               a curvature pair, where Newton's would spend several on each step.
+    coupled    the same for wide or sparse X, where second moments are out of reach: a diagonal, and for each
+               column what its classes have to do with one another.
+    sampled    a hundred terms for each parameter, of the sum that the Hessian is, drawn by their size near the
+               estimate of a few rows. Where rows are many for the parameters it is a far better model than
+               Kronecker's, at the cost of a pass or two. SciPy's L-BFGS-B then takes the whole problem in its
+               coordinates: each pass brings a value, a gradient and a curvature pair, where Newton's would spend
+               several on each step. The metric is renewed where the way has outrun it.
 
 At the model without features the Kronecker model is exact and costs nothing: it comes with the coordinates.
 """
@@ -101,7 +103,7 @@ class CurvatureSchedule:
         dense = problem.coordinates.transform.ndim == 2
         self.refresh_passes = (n_rows * q * (q + 2.0 * dense * q) + dense * n_logits * q**3 / 3) / pass_flops(problem)
         if not dense:
-            self.refresh_passes = 2.0
+            self.refresh_passes = 8.0
         self._class_metric = class_metric
         self._adopted: Curvature | None = None
         self._hessian: DenseCurvature | None = None
@@ -125,8 +127,8 @@ class CurvatureSchedule:
         if self.exact:
             return "Newton steps with the exact Hessian"
         if self.sample_rows:
-            return f"L-BFGS-B in the metric of the Hessian of {self.sample_rows} rows, then Newton steps"
-        kind = "diagonal" if self.problem.coordinates.transform.ndim == 1 else "Kronecker"
+            return f"L-BFGS-B in the metric of {self.sample_terms} terms of the Hessian, then Newton steps"
+        kind = "column by column" if self.problem.coordinates.transform.ndim == 1 else "Kronecker"
         return f"Newton steps by conjugate gradients, preconditioned with a {kind} model of the curvature"
 
     def __call__(self, psi: FloatArray, g: FloatArray, decrement: float) -> tuple[Curvature, bool]:

@@ -5,7 +5,8 @@ phi = L' psi, in which the Hessian is near the identity and SciPy's own methods 
 
     DenseCurvature      the Hessian itself, or that of a sample of the rows: d^2 numbers
     KroneckerCurvature  A (x) S + I (x) P, one factor for each eigenvalue of A: M q^2 numbers
-    DiagonalCurvature   for wide or sparse X: d numbers
+    CoupledCurvature    for wide or sparse X: the classes of each column coupled, 2 d numbers
+    DiagonalCurvature   the same for two classes: d numbers
 """
 
 from typing import Protocol
@@ -15,6 +16,11 @@ from scipy import linalg
 from scipy.linalg import lapack
 
 from ._typing import FloatArray
+
+# Steps of the fixed point for the blocks of classes, and the least of 1 - e_k / sum(e): a class that all others are
+# compared with has next to none left.
+_COUPLINGS = 2
+_LEAST_SHARE = 0.02
 
 
 class Curvature(Protocol):
@@ -96,6 +102,90 @@ class DiagonalCurvature:
     def whiten_point(self, psi: FloatArray) -> FloatArray:
         """L' psi."""
         return psi * self.root
+
+
+class CoupledCurvature:
+    """For each column a block diag(e + c) - e e' / sum(e) over the K classes, for wide or sparse X.
+
+    With p the same in all rows that have the column, that is the Hessian's own block sum x^2 (diag p - p p') + c, and
+    e = sum x^2 p. In general e is chosen to give the diagonal sum x^2 p_k (1 - p_k) of the block. Adding one number to
+    the weights of all classes, which changes no probability, then meets the prior c alone, as it does in the Hessian.
+
+    Parameters
+    ----------
+    diagonal : array (K, q)
+        Of the data's part of the Hessian, not negative.
+    penalty : array (q,)
+        c, of the prior.
+    by_column : bool
+        Whether psi holds the classes of a column side by side.
+    """
+
+    def __init__(self, diagonal: FloatArray, penalty: FloatArray, by_column: bool) -> None:
+        axis = 1 if by_column else 0
+        h = np.ascontiguousarray(diagonal.T if by_column else diagonal)
+        c = penalty[:, None] if by_column else penalty
+        e = h.copy()
+        room = np.empty_like(h)
+        for _ in range(_COUPLINGS):
+            # e_k - e_k^2 / sum(e) = h_k
+            total = e.sum(axis=axis, keepdims=True)
+            np.divide(e, np.where(total > 0, total, 1.0), out=room)
+            np.subtract(1, room, out=room)
+            np.maximum(room, _LEAST_SHARE, out=room)
+            np.divide(h, room, out=e)
+        total = e.sum(axis=axis, keepdims=True)
+        total[total <= 0] = 1.0
+        # Where there is no prior nothing decides what is added to all classes; a column without entries has no block.
+        c = np.maximum(c, _LEAST_SHARE**4 * total)
+        self._sum = "qk,qk->q" if by_column else "kq,kq->q"
+        self._axis = axis
+        self._inverse = 1 / (e + c)
+        self._root = np.sqrt(e + c)
+        # D^-1/2 e / |.|, and |.|^2 / sum(e): the block is D^1/2 (I - share w w') D^1/2.
+        w = e / self._root
+        squares = np.einsum(self._sum, w, w)
+        share = np.expand_dims(squares, axis) / total
+        w /= np.sqrt(np.expand_dims(np.where(squares > 0, squares, 1.0), axis))
+        self._w = w
+        # 1 - share without the difference: sum of e c / (e + c) over sum(e).
+        rest = np.expand_dims(np.einsum(self._sum, e * self._inverse, np.broadcast_to(c, e.shape)), axis) / total
+        rest[rest <= 0] = 1.0
+        self._shrink = np.sqrt(rest)
+        self._share = share
+        # (D - e e' / s)^-1 = D^-1 + D^-1 e e' D^-1 / (s - e'D^-1 e)
+        self._gain = 1 / (rest * total)
+        self._e = e
+        self._room = room
+
+    def solve(self, g: FloatArray) -> FloatArray:
+        """H^-1 g."""
+        blocks = g.reshape(self._e.shape)
+        out = blocks * self._inverse
+        np.multiply(self._e, self._along(self._e, out) * self._gain, out=self._room)
+        self._room *= self._inverse
+        out += self._room
+        return out.ravel()
+
+    def _along(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        """Products a'b of each column, with room for the classes."""
+        return np.expand_dims(np.einsum(self._sum, a, b), self._axis)
+
+    def whiten(self, g: FloatArray) -> FloatArray:
+        """L^-1 g, L = D^1/2 (I - share w w')^1/2."""
+        return self._stretched(g.reshape(self._e.shape) / self._root, 1 / self._shrink).ravel()
+
+    def unwhiten(self, phi: FloatArray) -> FloatArray:
+        """L^-T phi."""
+        return (self._stretched(phi.reshape(self._e.shape), 1 / self._shrink) / self._root).ravel()
+
+    def whiten_point(self, psi: FloatArray) -> FloatArray:
+        """L' psi."""
+        return self._stretched(psi.reshape(self._e.shape) * self._root, self._shrink).ravel()
+
+    def _stretched(self, rows: FloatArray, factor: FloatArray) -> FloatArray:
+        """What lies along w, multiplied."""
+        return rows + self._w * ((factor - 1) * self._along(self._w, rows))
 
 
 class KroneckerCurvature:

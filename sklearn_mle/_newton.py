@@ -49,13 +49,17 @@ _CRAWL = 0.1
 class Direction(NamedTuple):
     """A Newton step s = -H^-1 g, and what it says about the distance to the minimum.
 
-    `least` is the least curvature seen, relative to the model.
+    `least` is the least curvature seen, relative to the model; `promised` the decrease of the quadratic; `length` that
+    of the step in the norm of the model; `bounded` says that the trust region ended it.
     """
 
     step: FloatArray
     slope: float
     decrement: float
     least: float
+    promised: float
+    length: float
+    bounded: bool = False
 
 
 CurvatureAt = Callable[[FloatArray, FloatArray, float], tuple[Curvature, bool]]
@@ -113,21 +117,23 @@ def minimize_newton(
     slow = 0
     message, success, crawling = "maximum number of iterations reached", False, False
     nit = 0
-    full_step = True
+    full_step, radius = True, np.inf
     while True:
         curvature, exact = curvature_at(x, g, decrement)
         preconditioned = curvature.solve(g)
         size = math.sqrt(max(float(g @ preconditioned), 0.0))
         bound = 0.5 * size**2 / (CAUTION * least)
         if exact:
-            direction = Direction(-preconditioned, -(size**2), 0.5 * size**2, 1.0)
+            direction = Direction(-preconditioned, -(size**2), 0.5 * size**2, 1.0, 0.5 * size**2, size)
             seen, least = False, 1.0
         elif seen and bound <= target:
             # The model prices the gap, with what the products of the last step showed of its worst error.
-            direction = Direction(-preconditioned, -(size**2), bound, least)
+            direction = Direction(-preconditioned, -(size**2), bound, least, 0.5 * size**2, size)
         else:
             forcing = _forcing(size, size_before, target)
-            direction = _direction(x, g, hessp, curvature, forcing, target, least)
+            # What is asked for without a step to take is the decrement.
+            within = radius if nit < maxiter else np.inf
+            direction = _direction(x, g, hessp, curvature, forcing, target, least, within)
             seen, least = True, direction.least
         decrement, size_before = direction.decrement, size
         if decrement <= target:
@@ -146,8 +152,10 @@ def minimize_newton(
             success = decrement <= max(tol, _NOISE * resolution * abs(f))
             message = "rounding ends the decrease"
             break
+        f_before = f
         t, x, f, g = moved
-        full_step = t == 1.0
+        full_step = t == 1.0 and not direction.bounded
+        radius = _next_radius(radius, direction, t, f_before - f)
         nit += 1
         if callback is not None:
             try:
@@ -186,8 +194,13 @@ def _direction(
     forcing: float,
     target: float,
     least_before: float,
+    radius: float,
 ) -> Direction:
     """Solve H s = -g to a residual of `forcing` times |g|, both in the norm of the inverse curvature model.
+
+    Conjugate gradients end where the step, whose length in the norm of the model P grows all the way, leaves the trust
+    region |s| <= radius (Steihaug, 1983, SIAM J. Numer. Anal. 20(3)): far from the minimum the quadratic says little
+    about what lies beyond.
 
     The decrement g' H^-1 g / 2 that conjugate gradients have found grows from below. What their residual r can
     still add is at most r' P^-1 r / (2 lambda), lambda the least eigenvalue of P^-1 H; the least Rayleigh
@@ -197,32 +210,59 @@ def _direction(
     step = np.zeros_like(g)
     r = g.copy()
     z = curvature.solve(r)
-    p, model_p = -z, -r
+    p = -z
     rz = first = float(r @ z)
     least, gained = np.inf, 0.0
+    # s'Ps, s'Pp and p'Pp, by recurrence.
+    ss, sp, pp = 0.0, 0.0, first
+    bounded = False
     for _ in range(_MAX_PRODUCTS):
         Hp = hessp(x, p)
         curve = float(p @ Hp)
         if curve <= 0:
             break
-        least = min(least, curve / float(p @ model_p))
+        least = min(least, curve / pp)
         alpha = rz / curve
+        bounded = ss + alpha * (2 * sp + alpha * pp) > radius**2
+        if bounded:
+            alpha = (math.sqrt(max(sp**2 + pp * (radius**2 - ss), 0.0)) - sp) / pp
         step = blas.daxpy(p, step, a=alpha)
-        gained += alpha * rz
         r = blas.daxpy(Hp, r, a=alpha)
+        ss += alpha * (2 * sp + alpha * pp)
         z = curvature.solve(r)
+        gained += alpha * rz
         rz, before = float(r @ z), rz
-        if rz <= forcing**2 * first or 0.5 * (gained + rz / (CAUTION * min(least, least_before))) <= target:
+        if bounded or rz <= forcing**2 * first:
             break
-        p *= rz / before
+        if 0.5 * (gained + rz / (CAUTION * min(least, least_before))) <= target:
+            break
+        ratio = rz / before
+        p *= ratio
         p -= z
-        model_p *= rz / before
-        model_p -= r
+        sp, pp = ratio * (sp + alpha * pp), rz + ratio**2 * pp
     slope = float(g @ step)
     if slope >= 0:
-        step, slope = -curvature.solve(g), -first
+        step, slope, ss, r = -curvature.solve(g), -first, first, g
     rest = rz / least if np.isfinite(least) else rz
-    return Direction(step, slope, 0.5 * (max(-slope, 0.0) + rest), min(least, 1.0))
+    decrement = 0.5 * (max(-slope, 0.0) + rest)
+    # r = g + H s, so that g's + s'Hs / 2 is half of g's + r's.
+    return Direction(
+        step, slope, decrement, min(least, 1.0), -0.5 * (slope + float(r @ step)), math.sqrt(max(ss, 0.0)), bounded
+    )
+
+
+def _next_radius(radius: float, direction: Direction, t: float, gained: float) -> float:
+    """Radius of the trust region for the next step, in the norm of the curvature model; infinite before any is needed.
+
+    Changes by the share of the promised decrease that was gained are those of Nocedal & Wright, Algorithm 4.1.
+    """
+    if t < 1:
+        return t * direction.length
+    if gained < 0.25 * direction.promised:
+        return 0.5 * direction.length
+    if direction.bounded and gained > 0.75 * direction.promised:
+        return (3 if gained > 0.9 * direction.promised else 2) * radius
+    return radius
 
 
 # Share of the step; point, value and gradient there.

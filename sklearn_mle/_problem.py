@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ._curvature import Curvature, DiagonalCurvature, KroneckerCurvature
+from ._curvature import CoupledCurvature, Curvature, DiagonalCurvature, KroneckerCurvature
 from ._layout import pair_basis
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
@@ -109,21 +109,34 @@ class RoundProblem:
         """(Q_k - Q_l)(Q_k - Q_l)' for each pair of classes, (M M, n_pairs)."""
         return pair_basis(self.coordinates.basis.shape[0], self.coordinates.all_logits)
 
+    def diagonal_curvature(self, psi: FloatArray) -> Curvature:
+        """A model of the Hessian at psi from its diagonal."""
+        coordinates = self.coordinates
+        if coordinates.basis.shape[0] == 1:
+            return DiagonalCurvature(self.hessian_diagonal(psi))
+        penalty = coordinates.penalty_metric(self.objective.precision)
+        return CoupledCurvature(self._data_diagonal(psi), penalty, coordinates.by_feature)
+
     def hessian_diagonal(self, psi: FloatArray) -> FloatArray:
         """Diagonal of the Hessian by psi, (d,), where T is diagonal and Q the identity (`box_coordinates`)."""
+        penalty = self.coordinates.penalty_metric(self.objective.precision)
+        return self.coordinates.flat(self._data_diagonal(psi) + penalty)
+
+    def _data_diagonal(self, psi: FloatArray) -> FloatArray:
+        """The diagonal of the data's part of the Hessian, as blocks (M, q)."""
         coordinates = self.coordinates
         shares, squares = self.objective.diagonal_moments(self._theta(psi), coordinates.center)
         diagonal = coordinates.blocks(np.empty(self.size))
         diagonal[:, : coordinates.rank] = squares * coordinates.transform**2
         if self.objective.layout.fit_intercept:
             diagonal[:, -1] = shares * coordinates.constant**2
-        return coordinates.flat(diagonal + coordinates.penalty_metric(self.objective.precision))
+        return diagonal
 
     def cheap_curvature(self, psi: FloatArray) -> Curvature:
         """A model of the Hessian at psi for a pass or a few: Kronecker's, or the diagonal where T is diagonal."""
         coordinates = self.coordinates
         if coordinates.transform.ndim == 1:
-            return DiagonalCurvature(self.hessian_diagonal(psi))
+            return self.diagonal_curvature(psi)
         A, sums, S, mass = self.objective.kronecker_moments(self._theta(psi), coordinates.center, coordinates.transform)
         if self.objective.layout.fit_intercept:
             c = coordinates.constant

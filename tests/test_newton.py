@@ -8,8 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import expit
 
-from sklearn_mle._curvature import DenseCurvature
-from sklearn_mle._newton import minimize_newton
+from sklearn_mle import _curvature
+from sklearn_mle._curvature import CoupledCurvature, DenseCurvature
+from sklearn_mle._newton import Direction, _direction, _line_search, _next_radius, minimize_newton
 
 TARGET = 1e-12
 
@@ -233,3 +234,112 @@ def test_a_singular_hessian_takes_a_ridge():
     assert result.success
     assert_allclose(result.x.sum(), 1.0, atol=1e-6)
     assert np.abs(result.x).max() < 10
+
+
+def coupled(by_column, C, seed=0, K=4, q=6):
+    """The model, and its matrix as psi lays it out."""
+    rng = np.random.default_rng(seed)
+    proba = rng.dirichlet(np.ones(K), size=50)
+    weights = rng.gamma(1.0, size=(50, q))
+    weights[:, 2] = 0.0  # a column without entries
+    diagonal = (proba * (1 - proba)).T @ weights
+    penalty = np.append(np.full(q - 1, 1 / C), 0.0)
+    model = CoupledCurvature(diagonal, penalty, by_column)
+    identity = np.eye(K * q)
+    matrix = np.linalg.inv(np.stack([model.solve(e) for e in identity]).T)
+    return model, matrix, diagonal, penalty
+
+
+@pytest.mark.parametrize("by_column", [True, False])
+@pytest.mark.parametrize("C", [0.5, np.inf])
+def test_a_coupled_model_is_factored_right(by_column, C):
+    model, matrix, _, _ = coupled(by_column, C)
+    identity = np.eye(len(matrix))
+    half = np.stack([model.whiten(e) for e in identity]).T
+    assert_allclose(half.T @ half, np.stack([model.solve(e) for e in identity]).T, rtol=1e-6, atol=1e-9)
+    rng = np.random.default_rng(1)
+    psi, g = rng.normal(size=(2, len(matrix)))
+    assert_allclose(model.unwhiten(model.whiten_point(psi)), psi, rtol=1e-6, atol=1e-8)
+    # phi = L' psi: a gradient by phi times phi is that by psi times psi.
+    assert_allclose(model.whiten(g) @ model.whiten_point(psi), g @ psi, rtol=1e-6)
+
+
+def test_a_coupled_model_has_blocks_of_classes():
+    K, q = 4, 6
+    for by_column in (True, False):
+        _, matrix, diagonal, penalty = coupled(by_column, 0.5)
+        blocks = matrix.reshape(q, K, q, K) if by_column else matrix.reshape(K, q, K, q).transpose(1, 0, 3, 2)
+        for j in range(q):
+            for i in range(q):
+                if i != j:
+                    assert_allclose(blocks[i, :, j], 0.0, atol=1e-6)
+            # Adding one number to all classes meets the prior alone.
+            if diagonal[:, j].any() and penalty[j]:
+                assert_allclose(blocks[j, :, j].sum(axis=1), penalty[j], rtol=1e-3)
+                assert_allclose(np.diag(blocks[j, :, j]), diagonal[:, j] + penalty[j], rtol=0.15)
+
+
+def test_a_coupled_model_is_exact_where_probabilities_are_the_same_in_all_rows(monkeypatch):
+    monkeypatch.setattr(_curvature, "_COUPLINGS", 200)
+    p, mass = np.array([0.5, 0.3, 0.15, 0.05]), np.array([2.0, 7.0])
+    model = CoupledCurvature(np.outer(p * (1 - p), mass), np.array([0.3, 0.1]), True)
+    for j, c in enumerate((0.3, 0.1)):
+        block = mass[j] * (np.diag(p) - np.outer(p, p)) + c * np.eye(4)
+        unit = np.zeros((2, 4))
+        unit[j] = [1.0, -2.0, 0.5, 3.0]
+        assert_allclose(block @ model.solve(unit.ravel()).reshape(2, 4)[j], unit[j], rtol=1e-6)
+
+
+@pytest.mark.parametrize("radius", [0.1, 1.0, 10.0])
+def test_the_trust_region_ends_conjugate_gradients(radius):
+    problem, minimum = quadratic(condition=100)
+    model = DenseCurvature(np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
+    g = problem.grad(np.zeros(6))
+    direction = _direction(np.zeros(6), g, problem.hessp, model, 1e-9, 0.0, 1.0, radius)
+    matrix = np.diag(np.arange(1.0, 7.0))
+    length = np.sqrt(direction.step @ matrix @ direction.step)
+    assert_allclose(direction.length, length, rtol=1e-9)
+    H = problem.hessian(None)
+    assert_allclose(direction.promised, -(g + 0.5 * H @ direction.step) @ direction.step, rtol=1e-9)
+    if direction.bounded:
+        assert_allclose(length, radius, rtol=1e-9)
+    else:
+        assert length < radius
+        assert_allclose(direction.step, minimum, rtol=1e-6)
+    assert direction.bounded == (np.sqrt(minimum @ matrix @ minimum) > radius)
+
+
+def test_the_trust_region_follows_what_was_gained():
+    direction = Direction(np.ones(1), -2.0, 1.0, 1.0, promised=1.0, length=4.0, bounded=True)
+    assert _next_radius(np.inf, direction, 0.25, 0.5) == 1.0
+    assert _next_radius(4.0, direction, 1.0, 0.2) == 2.0
+    assert _next_radius(4.0, direction, 1.0, 0.5) == 4.0
+    assert _next_radius(4.0, direction, 1.0, 0.8) == 8.0
+    assert _next_radius(4.0, direction, 1.0, 0.95) == 12.0
+    assert _next_radius(4.0, direction._replace(bounded=False), 1.0, 1.0) == 4.0
+
+
+def test_a_step_that_backtracking_has_cut_too_short_is_lengthened():
+    # A wall at 1: the full step is far beyond it, and a tenth of a tenth far from it.
+    problem = Problem(
+        lambda x: float(1e-9 * np.exp(20 * x[0]) - x[0]),
+        lambda x: np.array([2e-8 * np.exp(20 * x[0]) - 1]),
+        lambda x: np.array([[4e-7 * np.exp(20 * x[0])]]),
+    )
+    values = []
+
+    def value(x):
+        values.append(x[0])
+        return problem.value(x)
+
+    x = np.zeros(1)
+    model = DenseCurvature(np.array([[0.1]]))
+    step = -model.solve(problem.grad(x))
+    direction = Direction(step, float(problem.grad(x) @ step), 1.0, 1.0, 1.0, 1.0)
+    t, point, f, g = _line_search(value, problem.grad, (), x, problem.value(x), problem.grad(x), direction, model, 1, 0)
+    minimum = np.log(1 / 2e-8) / 20
+    assert 0 < t < 1
+    assert f == problem.value(point)
+    assert_allclose(g, problem.grad(point))
+    assert_allclose(point, minimum, rtol=0.25)
+    assert len(values) < 8
