@@ -51,6 +51,7 @@ _SAMPLE_ROWS_OF_CLASS = 5
 _MAX_SAMPLED_SIZE = 2000
 # Newton's first steps, far from the estimate, are as good on a share of the rows.
 _START_SHARE = 1 / 16
+_SAMPLED_START_SHARE = 1 / 32
 _LEAST_START_ROWS = 2000
 # Nats: a hundredth of what estimates are polished to.
 _NOTHING_LEFT = 1e-14
@@ -153,7 +154,7 @@ class CurvatureSchedule:
 
 def _rows_of_sample(problem: RoundProblem) -> int:
     """Rows of a sample whose Hessian stands for that of all rows; 0 where none does."""
-    rows = _SAMPLE_ROWS * problem.size
+    rows = max(_SAMPLE_ROWS * problem.size, int(_SAMPLED_START_SHARE * problem.objective.samples.n_rows))
     return rows if problem.size <= _MAX_SAMPLED_SIZE and _is_share(problem, rows) else 0
 
 

@@ -35,7 +35,9 @@ def encode_labels(y: Any) -> tuple[np.ndarray, IntArray]:
         if int(y.max()) - int(low) < len(y):
             # Few integers: a table of them is faster than sorting. Differences are taken modulo 2^bits, as unsigned.
             native = y.dtype.newbyteorder("=")
-            places = (y.astype(native, copy=False) - low.astype(native)).view(f"u{native.itemsize}").astype(np.intp)
+            places = y
+            if low or y.dtype != np.intp:
+                places = (y.astype(native, copy=False) - low.astype(native)).view(f"u{native.itemsize}").astype(np.intp)
             counts = np.bincount(places)
             seen = np.flatnonzero(counts)
             classes = (seen.astype(native) + low.astype(native)).astype(y.dtype)
