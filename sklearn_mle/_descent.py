@@ -16,10 +16,11 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from ._curvature import Curvature
-from ._history import Tracked
-from ._minimize import METHODS, Controls, Method, Solution, Solver, quasi_newton, run_callable, run_method
+from ._history import Controls, Tracked
+from ._minimize import METHODS, Method, Solution, Solver, run_callable, run_method
 from ._network_problem import NetworkProblem
 from ._newton import minimize_newton
+from ._quasi_newton import quasi_newton
 from ._typing import FloatArray
 
 # Iterations between two models of the curvature: each is used for twice as long as the one before.
@@ -85,7 +86,7 @@ def _train_auto(problem: NetworkProblem, controls: Controls, start: FloatArray) 
         before, done = value, len(history.objective)
         limit = min(period, controls.left)
         enough = 0.1 * _enough(controls, value)
-        found = quasi_newton(problem, metric, theta, enough, limit, history, pairs)
+        found = quasi_newton(Tracked(problem.value_and_grad), metric, theta, enough, limit, history, pairs)
         theta, value = found.point, found.value
         ended = len(history.objective) - done < limit
         if single and (ended or before - value < _SINGLE_GAIN * before or not controls.left):

@@ -11,11 +11,11 @@ import numpy as np
 from scipy.special import entr
 
 from ._auto import CurvatureSchedule
-from ._history import History
+from ._history import Controls, History
 from ._jeffreys import JeffreysProblem, jeffreys_problem
 from ._kept import round_problem
 from ._layout import Layout
-from ._minimize import Controls, Solution, Solver, polish, solve
+from ._minimize import Solution, Solver, polish, solve
 from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates

@@ -1,12 +1,17 @@
-"""What each iteration leaves behind, and the bridge to SciPy's callbacks."""
+"""When to stop, what each iteration leaves behind, and the bridge to SciPy's callbacks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult
 
 from ._typing import FloatArray
+
+# Up to here estimates are polished to rounding; `tol` alone counts beyond.
+POLISHED_SIZE = 5000
+POLISHED_NATS = 1e-12
 
 
 @dataclass
@@ -27,6 +32,24 @@ class History:
         self.objective.append(float(value))
         if self.report is not None:
             self.report(len(self.objective), float(value))
+
+
+@dataclass
+class Controls:
+    """The stopping words of one fit."""
+
+    tol: float
+    max_iter: int
+    resolution: float
+    options: dict[str, Any] = field(default_factory=dict)
+    bounds: tuple[FloatArray, FloatArray] | None = None
+    l1: FloatArray | None = None
+    history: History = field(default_factory=History)
+
+    @property
+    def left(self) -> int:
+        """Iterations that are left."""
+        return max(self.max_iter - len(self.history.objective), 0)
 
 
 class Tracked:

@@ -11,7 +11,7 @@ from ._precondition import Coordinates
 from ._problem import RoundProblem
 from ._products import sum_over_rows, times_rows
 from ._softmax import curvature_product, nll_and_residual, pair_weights
-from ._typing import FloatArray
+from ._typing import FloatArray, IntArray
 
 # Entries of the whitened columns: a megabyte, which stays in a core's own cache.
 _MOST_ENTRIES = 1 << 17
@@ -25,10 +25,10 @@ def round_problem(objective: NegativeLogLikelihood, coordinates: Coordinates) ->
     return RoundProblem(objective, coordinates)
 
 
-def sampled_problem(problem: RoundProblem, n_rows: int, n_of_class: int) -> RoundProblem:
+def sampled_problem(problem: RoundProblem, n_rows: int, n_of_class: int, whole: IntArray | None = None) -> RoundProblem:
     """The problem on some rows that stand for all of them (`Samples.representative`)."""
     objective = problem.objective
-    samples = objective.samples.representative(n_rows, n_of_class)
+    samples = objective.samples.representative(n_rows, n_of_class, whole)
     variance = 1 / objective.precision if objective.precision else np.inf
     return round_problem(NegativeLogLikelihood(objective.network, samples, variance), problem.coordinates)
 

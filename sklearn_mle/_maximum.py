@@ -19,9 +19,9 @@ import numpy as np
 from scipy.linalg import lapack
 
 from ._curvature import DenseCurvature
+from ._history import POLISHED_SIZE
 from ._jeffreys import JeffreysProblem
 from ._layout import Layout, gauge_basis
-from ._minimize import POLISHED_SIZE
 from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._pipeline import INTERCEPT, FittedModel

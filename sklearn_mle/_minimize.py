@@ -8,38 +8,25 @@ decrement, with the curvature at the point reached, is what certifies the estima
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize
 
-from ._auto import CurvatureSchedule, rows_of_class
-from ._curvature import Curvature, DenseCurvature
-from ._history import History, Paired, Tracked, scipy_callback, scipy_callback_x
-from ._kept import sampled_problem
-from ._newton import CAUTION, minimize_newton
+from ._auto import CurvatureSchedule
+from ._curvature import Curvature
+from ._history import POLISHED_NATS, POLISHED_SIZE, Controls, Paired, Tracked, scipy_callback, scipy_callback_x
+from ._newton import minimize_newton
 from ._problem import RoundProblem
 from ._proximal import SplitProblem, minimize_proximal_newton, model_steps
+from ._sampled import run_sampled, start_from_sample
 from ._typing import FloatArray
 
-# Up to here estimates are polished to rounding; `tol` alone counts beyond.
-POLISHED_SIZE = 5000
-POLISHED_NATS = 1e-12
 # What a named method found depends on its path, in all digits that are not polished. With this much left, fits that
 # should be the same agree in ten digits, as scikit-learn's checks ask.
 _POLISHED_NATS_OF_NAMED = 1e-20
 _MAX_RESTARTS = 20
-# Curvature pairs that L-BFGS-B keeps; 30 took a third fewer passes than 10 in a good metric.
-_PAIRS = 30
-# A sampled metric that needs more than this is a bad one (rare classes, near separation): Newton takes over.
-_MAX_SAMPLED_ITERATIONS = 60
-_MAX_METRICS = 5
-# A step in a good metric leaves a tenth. Four that leave more than this each on average want a new metric.
-_SLOWEST = 0.3
-# Half the squared gradient is some f'' / 2 times as large as differences of f: these are half rounding here.
-_ROUNDINGS_TO_SLOPES = 1e5
-_MAX_START_ITERATIONS = 15
 
 
 @dataclass(frozen=True)
@@ -119,24 +106,6 @@ def find_solver(solver: Any, bounded: bool, l1: bool = False) -> Solver:
     return method
 
 
-@dataclass
-class Controls:
-    """The stopping words of one fit."""
-
-    tol: float
-    max_iter: int
-    resolution: float
-    options: dict[str, Any] = field(default_factory=dict)
-    bounds: tuple[FloatArray, FloatArray] | None = None
-    l1: FloatArray | None = None
-    history: History = field(default_factory=History)
-
-    @property
-    def left(self) -> int:
-        """Iterations that are left."""
-        return max(self.max_iter - len(self.history.objective), 0)
-
-
 @dataclass(frozen=True)
 class Solution:
     """Where the minimiser stopped, in psi.
@@ -180,11 +149,12 @@ def solve(
         return Solution(start, value, grad, 0.0, None, False, True, result)
     if solver is None:
         if schedule.sample_rows and controls.bounds is None:
-            found = _run_sampled(problem, schedule, controls, start)
+            found = run_sampled(problem, schedule, controls, start)
             at = found.value, found.grad
             return polish(problem, schedule, controls, found.point, at=at, least=found.least)
         if schedule.start_rows and controls.bounds is None:
-            start = _start_from_sample(problem, schedule, controls, start)
+            start, known = start_from_sample(problem, schedule, controls, start)
+            return polish(problem, schedule, controls, start, at=known)
         return polish(problem, schedule, controls, start)
     if not isinstance(solver, Method):
         return run_callable(problem, None if controls.bounds is not None else schedule.null, solver, controls, start)
@@ -274,200 +244,6 @@ def _run_certified(
 def _with_result(solution: Solution, result: OptimizeResult) -> Solution:
     """The named method's own result beside the certified point."""
     return replace(solution, result=result)
-
-
-def _start_from_sample(
-    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray
-) -> FloatArray:
-    """The estimate of a sample of the rows, or what a few Newton steps make of it."""
-    part = sampled_problem(problem, schedule.start_rows, rows_of_class(problem))
-    options = {
-        "curvature_at": lambda psi, g, decrement: (DenseCurvature(part.hessian(psi)), True),
-        "target": _enough_of_sample(part, problem),
-        "tol": controls.tol,
-        "resolution": controls.resolution,
-        "maxiter": min(controls.left, _MAX_START_ITERATIONS),
-    }
-    result = minimize(part.value_and_grad, start, jac=True, hessp=part.hessp, method=minimize_newton, options=options)
-    problem.count(part)
-    return result.x
-
-
-def _enough_of_sample(part: RoundProblem, problem: RoundProblem) -> float:
-    """Nats: a tenth of how far the estimate of a sample is from that of all rows, some d / 2 over its share."""
-    return 0.05 * problem.size * problem.objective.samples.n_rows / max(1, part.objective.samples.n_rows)
-
-
-def _run_sampled(
-    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray
-) -> "Descent":
-    """Estimate from a sample of the rows, then L-BFGS-B on all of them in the metric of a sample's Hessian.
-
-    The metric is renewed where the way to the minimum has outrun it. The schedule keeps the last one for the Newton
-    steps that follow.
-    """
-    part = sampled_problem(problem, schedule.sample_rows, rows_of_class(problem))
-    left = min(controls.left, _MAX_SAMPLED_ITERATIONS)
-    tracked = Tracked(part.value_and_grad)
-    at_start = tracked.value_and_grad(start)[0]
-    near = quasi_newton(part, schedule.null, start, _enough_of_sample(part, problem), left, None, tracked=tracked).point
-    problem.count(part)
-    tracked = Tracked(problem.value_and_grad)
-    value, _ = tracked.value_and_grad(near)
-    if value > at_start:
-        # A sample that is all but separated says little of the rest.
-        near = start
-    # As far as differences of f can be told from rounding, which in double precision its slopes stand in for.
-    rounding = controls.resolution * abs(value)
-    double = controls.resolution <= np.finfo(np.float64).eps
-    enough = POLISHED_NATS if double else max(1e-9, 1e3 * rounding)
-    history = controls.history
-    for _ in range(_MAX_METRICS):
-        metric = DenseCurvature(problem.sampled_hessian(near, schedule.sample_terms))
-        done = len(history.objective)
-        found = quasi_newton(
-            problem,
-            metric,
-            near,
-            min(enough, controls.tol),
-            left,
-            history,
-            tracked=tracked,
-            rounding=rounding if double else 0.0,
-            slowest=_SLOWEST,
-        )
-        near, left = found.point, left - (len(history.objective) - done)
-        if not (found.slow and left):
-            break
-    schedule.adopt(metric)
-    return found
-
-
-@dataclass(frozen=True)
-class Descent:
-    """Where L-BFGS-B has come to.
-
-    Attributes
-    ----------
-    point, value, grad : the best point, and the objective there
-    least : the least curvature seen on the way, relative to the metric
-    slow : whether it was ended as too slow
-    """
-
-    point: FloatArray
-    value: float
-    grad: FloatArray
-    least: float
-    slow: bool
-
-
-def quasi_newton(
-    problem: Problem,
-    metric: Curvature,
-    start: FloatArray,
-    enough: float,
-    max_iter: int,
-    history: History | None,
-    pairs: int = _PAIRS,
-    tracked: Tracked | None = None,
-    rounding: float = 0.0,
-    slowest: float = 1.0,
-) -> Descent:
-    """Point, value and gradient (by psi) that L-BFGS-B finds.
-
-    It ends where half the squared gradient, in the metric, is at most `enough` nats. L-BFGS-B tries a first step of
-    length one along -g: in units of the first gradient's norm that is the step of Newton's method with the metric for
-    a Hessian.
-
-    Parameters
-    ----------
-    tracked : Tracked, optional
-        The problem's function, where it has been evaluated at `start`.
-    rounding : float
-        Nats. Where less than some thousand times this is left, values are no longer taken from f, whose differences
-        are rounding, but from the slopes: f is a parabola there, of which the trapezoidal rule integrates the slope.
-    slowest : float
-        End where four steps leave more than this to the fourth power of the squared gradient.
-    """
-    tracked = tracked or Tracked(problem.value_and_grad)
-    value, grad = tracked.value_and_grad(start)
-    unit = float(np.linalg.norm(metric.whiten(grad)))
-    if unit**2 <= 2 * enough:
-        return Descent(start, value, grad, 1.0, False)
-
-    def psi(phi: FloatArray) -> FloatArray:
-        return start + metric.unwhiten(phi * unit)
-
-    way = _Way()
-
-    def enough_here() -> float:
-        # Towards the last digits, so little that the model certifies it.
-        return enough * CAUTION * way.least if rounding else enough
-
-    # Where f is no longer told from rounding: phi, f and slope.
-    anchor: list[Any] = []
-
-    def scaled(phi: FloatArray) -> tuple[float, FloatArray]:
-        value_here, grad = tracked.value_and_grad(psi(phi) if phi.any() else start)
-        whitened = metric.whiten(grad) / unit
-        value = value_here / unit**2
-        left = 0.5 * unit**2 * float(whitened @ whitened)
-        if anchor:
-            at, value_there, slope_there = anchor
-            value = value_there + 0.5 * float((whitened + slope_there) @ (phi - at))
-        elif left <= _ROUNDINGS_TO_SLOPES * rounding:
-            anchor.extend((phi.copy(), value, whitened))
-        way.evaluated(phi, whitened, value_here, left)
-        return value, whitened
-
-    def stop(intermediate_result: OptimizeResult) -> None:
-        # An iterate is the point that was evaluated last.
-        way.step()
-        if history is not None:
-            history.add(way.value)
-        if way.left <= enough_here() or way.is_slow(slowest):
-            raise StopIteration
-
-    options = {"ftol": 0.0, "gtol": 0.0, "maxcor": pairs, "maxiter": max_iter, "maxfun": 10**7}
-    minimize(scaled, np.zeros(len(start)), jac=True, method="L-BFGS-B", callback=stop, options=options)
-    found = tracked.last if anchor and way.left <= enough_here() else tracked.best
-    assert found is not None
-    return Descent(*found, way.least, way.left > enough_here() and way.is_slow(slowest))
-
-
-class _Way:
-    """What the iterates of a descent in a metric show of the curvature and of progress."""
-
-    def __init__(self) -> None:
-        self.value = np.nan
-        self.left = np.inf
-        self.least = 1.0
-        self._lefts: list[float] = []
-        self._here: tuple[FloatArray, FloatArray] | None = None
-        self._before: tuple[FloatArray, FloatArray] | None = None
-
-    def evaluated(self, phi: FloatArray, slope: FloatArray, value: float, left: float) -> None:
-        """The point evaluated last, with its value in nats and half its squared gradient."""
-        self._here = phi.copy(), slope
-        self.value, self.left = value, left
-        if self._before is None:
-            self._before = self._here
-            self._lefts.append(left)
-
-    def step(self) -> None:
-        """The last point is the next iterate."""
-        assert self._here is not None
-        assert self._before is not None
-        moved, change = (here - before for here, before in zip(self._here, self._before, strict=True))
-        length = float(moved @ moved)
-        if length:
-            self.least = min(self.least, float(moved @ change) / length)
-        self._before = self._here
-        self._lefts.append(self.left)
-
-    def is_slow(self, slowest: float) -> bool:
-        """Whether the last four steps, if there were so many, left more than slowest^4."""
-        return len(self._lefts) > 4 and self.left > slowest**4 * self._lefts[-5]
 
 
 def _run_bounded(

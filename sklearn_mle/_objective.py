@@ -86,6 +86,21 @@ class NegativeLogLikelihood:
         self.n_passes += 0.5
         return value + (self.penalty(theta) if self.precision else 0.0)
 
+    def rows_above(self, theta: FloatArray, nats: float) -> IntArray:
+        """Rows of positive weight whose negative log-likelihood exceeds so many nats."""
+        found: list[IntArray] = []
+
+        def block_rows(block: Block) -> IntArray:
+            nll, _ = nll_and_residual(self.network.forward(theta, block), block.y)
+            above = nll > nats
+            if block.w is not None:
+                above &= block.w > 0
+            return block.start + np.flatnonzero(above)
+
+        self.samples.each(block_rows, found.append)
+        self.n_passes += 0.5
+        return np.concatenate(found)
+
     def value_and_grad(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Return f(theta) and its gradient: one pass over the data."""
         if self._keep and self._proba is None:

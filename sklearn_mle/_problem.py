@@ -9,7 +9,7 @@ from ._curvature import CoupledCurvature, Curvature, DiagonalCurvature, Kronecke
 from ._layout import pair_basis
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
-from ._typing import FloatArray
+from ._typing import FloatArray, IntArray
 
 
 class RoundProblem:
@@ -103,6 +103,10 @@ class RoundProblem:
     @cached_property
     def _penalty_metric(self) -> FloatArray:
         return self.coordinates.penalty_metric(self.objective.precision)
+
+    def surprising_rows(self, psi: FloatArray) -> IntArray:
+        """Rows that no sample of this size would have, were the model at psi true: of a chance below 1 / (10 n)."""
+        return self.objective.rows_above(self._theta(psi), np.log(10 * self.objective.samples.n_rows))
 
     @cached_property
     def _pair_basis(self) -> FloatArray:

@@ -311,20 +311,28 @@ class Samples:
         places = np.arange(n_rows) + np.random.default_rng(SEED).random(n_rows)
         return np.minimum(places * (self.n_rows / n_rows), self.n_rows - 1).astype(np.intp)
 
-    def representative(self, n_rows: int, n_of_class: int) -> "Samples":
+    def representative(self, n_rows: int, n_of_class: int, whole: IntArray | None = None) -> "Samples":
         """About so many rows that stand for all: their likelihood, with the weights they get, is without bias.
 
         Rows are drawn with chances in proportion to their weight, larger ones in rare classes, of which there are to
-        be `n_of_class` rows where there are as many; what is drawn weighs its weight over its chance.
+        be `n_of_class` rows where there are as many; what is drawn weighs its weight over its chance. The rows `whole`
+        are all there, at their own weight.
         """
         shares = self.class_weights
         rates = np.maximum(n_rows / self.total_weight, n_of_class / np.maximum(shares, np.finfo(float).tiny))
         if self.w is None and n_rows < self.n_rows and rates.min() == rates.max():
             rows = self._spread(n_rows)
-            return self.subset(rows).reweighted(np.full(n_rows, self.n_rows / n_rows))
+            weights = np.full(n_rows, self.n_rows / n_rows)
+            if whole is not None:
+                others = ~np.isin(rows, whole)
+                rows = np.concatenate([rows[others], whole])
+                weights = np.concatenate([weights[others], np.ones(len(whole))])
+            return self.subset(rows).reweighted(weights)
         chance = rates[self.y] if self.y.ndim == 1 else rates @ self.y
         if self.w is not None:
             chance = chance * self.w
+        if whole is not None:
+            chance[whole] = 1.0
         rows = np.flatnonzero(np.random.default_rng(SEED).random(self.n_rows) < chance)
         weights = 1 / np.minimum(chance[rows], 1.0)
         if self.w is not None:

@@ -149,3 +149,29 @@ def test_a_sample_takes_a_class_of_few_rows_whole_and_none_without_weight():
     rare = samples.y == 1
     assert_array_equal(samples.X[rare, 0], np.arange(10))
     assert_array_equal(samples.w[rare], 1.0)
+
+
+def test_rows_that_a_sample_takes_for_impossible_are_added_to_it():
+    rng = np.random.default_rng(0)
+    n = 40_000
+    X = rng.normal(size=(n, 2))
+    y = (X[:, 0] + rng.logistic(size=n) > 0).astype(np.int32)
+    X[:5] = [-60.0, 0.0]
+    y[:5] = 1
+    samples = Samples(X, y, None, n_classes=2)
+    coordinates, _ = null_coordinates(Layout((2, 1)), samples, np.inf)
+    problem = RoundProblem(NegativeLogLikelihood(Network(Layout((2, 1))), samples), coordinates)
+    assert not len(problem.surprising_rows(np.zeros(problem.size)))
+    true = box_free_point(coordinates, np.array([[1.0, 0.0]]))
+    assert_array_equal(problem.surprising_rows(true), np.arange(5))
+    part = sampled_problem(problem, 2000, 50, np.arange(5)).objective.samples
+    assert_array_equal(part.w[np.isin(part.X[:, 0], -60.0)], np.ones(5))
+    assert_allclose(part.total_weight, n, rtol=0.01)
+
+
+def box_free_point(coordinates, W):
+    """Psi at weights W, and intercepts of zero, for two classes."""
+    origin = coordinates.layout.unpack(coordinates.origin)[0][1]
+    V = np.linalg.solve(coordinates.transform, W.T).T
+    beta = (W @ coordinates.center - origin) / coordinates.constant
+    return np.append(V, beta)

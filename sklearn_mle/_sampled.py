@@ -1,0 +1,123 @@
+"""Some of the rows, for a start and for a metric of all of them.
+
+The estimate of n / s rows, drawn evenly, is some s d / 2 nats from that of all n: a start for the price of a few
+passes over the sample. The Hessian there, from terms drawn by their size, is the metric in which L-BFGS-B takes the
+whole problem.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+
+from ._auto import CurvatureSchedule, rows_of_class
+from ._curvature import DenseCurvature
+from ._history import POLISHED_NATS, Controls, Tracked
+from ._kept import sampled_problem
+from ._newton import minimize_newton
+from ._problem import RoundProblem
+from ._quasi_newton import Descent, quasi_newton
+from ._typing import FloatArray, IntArray
+
+_MAX_START_ITERATIONS = 15
+# A sampled metric that needs more than this is a bad one (rare classes, near separation): Newton takes over.
+_MAX_SAMPLED_ITERATIONS = 60
+_MAX_METRICS = 5
+# A step in a good metric leaves a tenth. Four that leave more than this each on average want a new metric.
+_SLOWEST = 0.3
+
+
+def start_from_sample(
+    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray
+) -> tuple[FloatArray, tuple[float, FloatArray]]:
+    """The estimate of a sample of the rows, or what a few Newton steps make of it, with the value and gradient there.
+
+    Rows that it takes for impossible, outliers that the sample has none of, are then added to the sample.
+    """
+
+    def estimate(start: FloatArray, whole: IntArray | None) -> FloatArray:
+        part = sampled_problem(problem, schedule.start_rows, rows_of_class(problem), whole)
+        options: dict[str, Any] = {
+            "curvature_at": lambda psi, g, decrement: (DenseCurvature(part.hessian(psi)), True),
+            "target": _enough_of_sample(part, problem),
+            "tol": controls.tol,
+            "resolution": controls.resolution,
+            "maxiter": min(controls.left, _MAX_START_ITERATIONS),
+        }
+        found = minimize(
+            part.value_and_grad, start, jac=True, hessp=part.hessp, method=minimize_newton, options=options
+        )
+        problem.count(part)
+        return found.x
+
+    near = estimate(start, None)
+    at = problem.value_and_grad(near)
+    surprising = problem.surprising_rows(near)
+    if len(surprising):
+        again = estimate(near, surprising)
+        there = problem.value_and_grad(again)
+        near, at = (again, there) if there[0] < at[0] else (near, at)
+    return near, at
+
+
+def _enough_of_sample(part: RoundProblem, problem: RoundProblem) -> float:
+    """Nats: a tenth of how far the estimate of a sample is from that of all rows, some d / 2 over its share."""
+    return 0.05 * problem.size * problem.objective.samples.n_rows / max(1, part.objective.samples.n_rows)
+
+
+def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray) -> Descent:
+    """Estimate from a sample of the rows, then L-BFGS-B on all of them in the metric of a sample's Hessian.
+
+    The metric is renewed where the way to the minimum has outrun it. The schedule keeps the last one for the Newton
+    steps that follow.
+    """
+    left = min(controls.left, _MAX_SAMPLED_ITERATIONS)
+    tracked = Tracked(problem.value_and_grad)
+    near = _near(problem, schedule, tracked, left, start)
+    # As far as differences of f can be told from rounding, which in double precision its slopes stand in for.
+    rounding = controls.resolution * abs(tracked.value(near))
+    double = controls.resolution <= np.finfo(np.float64).eps
+    enough = POLISHED_NATS if double else max(1e-9, 1e3 * rounding)
+    history = controls.history
+    for _ in range(_MAX_METRICS):
+        metric = DenseCurvature(problem.sampled_hessian(near, schedule.sample_terms))
+        done = len(history.objective)
+        found = quasi_newton(
+            tracked,
+            metric,
+            near,
+            min(enough, controls.tol),
+            left,
+            history,
+            rounding=rounding if double else 0.0,
+            slowest=_SLOWEST,
+        )
+        near, left = found.point, left - (len(history.objective) - done)
+        if not (found.slow and left):
+            break
+    schedule.adopt(metric)
+    return found
+
+
+def _near(
+    problem: RoundProblem, schedule: CurvatureSchedule, tracked: Tracked, left: int, start: FloatArray
+) -> FloatArray:
+    """The estimate of a sample; that of one with the outliers where there are any; the start where it is no better."""
+
+    def estimate(start: FloatArray, whole: IntArray | None) -> tuple[FloatArray, float]:
+        part = sampled_problem(problem, schedule.sample_rows, rows_of_class(problem), whole)
+        function = Tracked(part.value_and_grad)
+        before = function.value(start)
+        found = quasi_newton(function, schedule.null, start, _enough_of_sample(part, problem), left, None)
+        problem.count(part)
+        return found.point, before
+
+    near, at_start = estimate(start, None)
+    value = tracked.value(near)
+    surprising = problem.surprising_rows(near)
+    if len(surprising):
+        again, _ = estimate(near, surprising)
+        if tracked.value(again) < value:
+            near, value = again, tracked.value(again)
+    # A sample that is all but separated says little of the rest.
+    return near if value < at_start else start
