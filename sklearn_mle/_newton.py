@@ -26,6 +26,8 @@ _MAX_BACKTRACKS = 30
 # Roundings of f that a sum of rows has, and those from which on its differences say something.
 _NOISE = 8
 _TOLD_APART = 100 * _NOISE
+# Of the squared gradient, the share that a step in the rounding of f may leave.
+_STALLED = 0.5
 # A slope that is left after backtracking, of the first, that is worth another evaluation; and how many times.
 _STEEP = 0.2
 _MAX_EXTENSIONS = 3
@@ -289,7 +291,9 @@ def _line_search(
         f_trial = fun(trial, *args)
         if -direction.slope * t < _TOLD_APART * resolution * abs(f):
             g_trial = jac(trial, *args)
-            shrunk = g_trial @ curvature.solve(g_trial) < size**2
+            # Below the rounding of f, steps that gain little would go on for ever.
+            most = size**2 if -direction.slope >= noise else _STALLED * size**2
+            shrunk = g_trial @ curvature.solve(g_trial) < most
             if shrunk and f_trial <= f + noise:
                 return t, trial, f_trial, g_trial
             if -direction.slope * t < noise:

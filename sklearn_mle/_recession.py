@@ -174,13 +174,13 @@ class RecessionCone:
         primal, dual = self.tolerance
         dual = np.clip(dual * np.abs(cost).max(), _TIGHTEST, _LP_TOLERANCES[0][0])
         tolerances = {"primal_feasibility_tolerance": primal, "dual_feasibility_tolerance": dual}
-        # Presolve saves time, and now and then loses the solution.
-        for presolve in (True, False):
+        # Presolve saves time, and now and then loses the solution; so does the simplex method.
+        for method, presolve in (("highs", True), ("highs", False), ("highs-ipm", True)):
             left = self.deadline - time.monotonic()
             if left <= 0:
                 raise OutOfReachError("the time limit was reached")
             options = {"time_limit": left, "presolve": presolve, **tolerances}
-            result = linprog(cost, **constraints, bounds=bounds, method="highs", options=options)
+            result = linprog(cost, **constraints, bounds=bounds, method=method, options=options)
             if result.status == 0:
                 for part in (result.ineqlin, result.eqlin):
                     part.marginals = _MAGNIFIED * part.marginals

@@ -116,6 +116,9 @@ def diagnose_separation(
     start = time.monotonic()
     rows = ScaledRows(X, Y, n_classes, sample_weight, fit_intercept)
     cone, strict, V, undecided = _relative_interior(rows, candidate, start + time_limit)
+    if V is None and undecided and candidate is not None and time.monotonic() < start + time_limit / 2:
+        # A program that fails with the pairs that the candidate has chosen may be solved with others.
+        cone, strict, V, undecided = _relative_interior(rows, None, start + time_limit)
     if V is None:
         return SeparationFinding(SeparationKind.UNDECIDED if undecided else SeparationKind.OVERLAP, reason=undecided)
     kind = SeparationKind.COMPLETE if np.array_equal(strict, rows.outside) else SeparationKind.QUASI_COMPLETE
