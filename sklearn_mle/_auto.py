@@ -45,13 +45,15 @@ _LEAST_REFRESH = 2.0
 # (1 +- sqrt(1 / 15))^2, a condition below 3 (Marchenko & Pastur, 1967), and nearer to 2 as they are drawn by curvature.
 _SAMPLE_ROWS = 15
 _SAMPLE_TERMS = 100
-_SAMPLE_SHARE = 0.25
+_SAMPLE_SHARE = 0.5
+_TERMS_SHARE = .5
 # A class with fewer rows in the sample than this for each of its parameters may be separated there.
 _SAMPLE_ROWS_OF_CLASS = 5
 _MAX_SAMPLED_SIZE = 2000
 # Newton's first steps, far from the estimate, are as good on a share of the rows.
 _START_SHARE = 1 / 16
 _SAMPLED_START_SHARE = 1 / 32
+_MOST_SAMPLED_ROWS = 8192
 _LEAST_START_ROWS = 2000
 # Nats: a hundredth of what estimates are polished to.
 _NOTHING_LEFT = 1e-14
@@ -97,7 +99,7 @@ class CurvatureSchedule:
         cheap = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= dear
         self.exact = cheap or problem.always_exact
         self.sample_rows = 0 if self.exact else sample_rows
-        self.sample_terms = _SAMPLE_TERMS * problem.size
+        self.sample_terms = 0 if self.exact or problem.always_exact or warm else _terms_of_sample(problem)
         self.start_rows = _rows_of_start(problem) if cheap and not (warm or problem.always_exact) else 0
         n_logits, q = problem.coordinates.shape
         n_rows = problem.objective.samples.n_rows
@@ -127,7 +129,7 @@ class CurvatureSchedule:
         """In words, for `verbose`."""
         if self.exact:
             return "Newton steps with the exact Hessian"
-        if self.sample_rows:
+        if self.sample_terms:
             return f"L-BFGS-B in the metric of {self.sample_terms} terms of the Hessian, then Newton steps"
         kind = "column by column" if self.problem.coordinates.transform.ndim == 1 else "Kronecker"
         return f"Newton steps by conjugate gradients, preconditioned with a {kind} model of the curvature"
@@ -154,8 +156,18 @@ class CurvatureSchedule:
 
 def _rows_of_sample(problem: RoundProblem) -> int:
     """Rows of a sample whose Hessian stands for that of all rows; 0 where none does."""
-    rows = max(_SAMPLE_ROWS * problem.size, int(_SAMPLED_START_SHARE * problem.objective.samples.n_rows))
+    even = min(_MOST_SAMPLED_ROWS, int(_SAMPLED_START_SHARE * problem.objective.samples.n_rows))
+    rows = max(_SAMPLE_ROWS * problem.size, even)
     return rows if problem.size <= _MAX_SAMPLED_SIZE and _is_share(problem, rows) else 0
+
+
+def _terms_of_sample(problem: RoundProblem) -> int:
+    """Terms of the Hessian that stand for all of them; 0 where no share of them does."""
+    n_outputs = problem.objective.layout.widths[-1]
+    terms = _SAMPLE_TERMS * problem.size
+    share = _TERMS_SHARE * problem.objective.samples.n_rows * max(1, n_outputs * (n_outputs - 1) // 2)
+    dense = problem.coordinates.transform.ndim == 2
+    return terms if dense and problem.size <= _MAX_SAMPLED_SIZE and terms <= share else 0
 
 
 def _rows_of_start(problem: RoundProblem) -> int:

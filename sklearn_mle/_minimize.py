@@ -148,7 +148,7 @@ def solve(
         result = OptimizeResult(x=start, fun=value, jac=grad, nit=0, success=True, status=0, message="no parameters")
         return Solution(start, value, grad, 0.0, None, False, True, result)
     if solver is None:
-        if schedule.sample_rows and controls.bounds is None:
+        if schedule.sample_terms and controls.bounds is None:
             found = run_sampled(problem, schedule, controls, start)
             at = found.value, found.grad
             return polish(problem, schedule, controls, found.point, at=at, least=found.least)

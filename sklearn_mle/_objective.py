@@ -29,6 +29,7 @@ _FEW_ENTRIES = 1 << 16
 # The products of all pairs of columns are taken for so many rows at a time.
 _TOGETHER_BYTES = 1 << 23
 _LEAST_TOGETHER = 512
+_ROWS_AT_A_TIME = 1 << 16
 
 
 class NegativeLogLikelihood:
@@ -243,9 +244,7 @@ class NegativeLogLikelihood:
         curvature = self.row_curvature(theta)
         total = float(curvature.sum())
         rng = np.random.default_rng(SEED)
-        curvature *= n_terms / total if total else 0.0
-        curvature += rng.random(len(curvature))
-        rows = np.repeat(np.arange(len(curvature)), curvature.astype(np.intp))
+        rows = _repeated(curvature, n_terms / total if total else 0.0, rng)
         if self._n_outputs == 1:
             groups: list[IntArray] = [rows]
         else:
@@ -346,6 +345,17 @@ def _free_proba(z: FloatArray) -> FloatArray:
     """Probabilities (J, B), of the second class alone where J = 1."""
     proba = softmax(z)
     return proba[1:] if len(z) == 1 else proba
+
+
+def _repeated(shares: FloatArray, times: float, rng: np.random.Generator) -> IntArray:
+    """Each index of `shares` (n,) about shares * times times: rounded up or down by chance, without bias."""
+    found = []
+    for start in range(0, len(shares), _ROWS_AT_A_TIME):
+        means = shares[start : start + _ROWS_AT_A_TIME] * times
+        counts = (means + rng.random(len(means))).astype(np.intp)
+        some = np.flatnonzero(counts)
+        found.append(np.repeat(some + start, counts[some]))
+    return np.concatenate(found)
 
 
 def _draw_pairs(proba: FloatArray, rng: np.random.Generator) -> IntArray:

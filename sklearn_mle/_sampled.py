@@ -73,7 +73,7 @@ def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Co
     """
     left = min(controls.left, _MAX_SAMPLED_ITERATIONS)
     tracked = Tracked(problem.value_and_grad)
-    near = _near(problem, schedule, tracked, left, start)
+    near = _near(problem, schedule, tracked, left, start) if schedule.sample_rows else start
     # As far as differences of f can be told from rounding, which in double precision its slopes stand in for.
     rounding = controls.resolution * abs(tracked.value(near))
     double = controls.resolution <= np.finfo(np.float64).eps
