@@ -126,6 +126,13 @@ def _tall(n=50_000, p=54, K=7, seed=0):
     return X * rng.permutation(np.logspace(-2, 3, p)), y
 
 
+def _plain(n=20_000, p=20):
+    """Two classes, independent columns of one scale: nothing that a metric could mend."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((n, p))
+    return X, (X @ rng.normal(scale=0.5, size=p) + rng.logistic(size=n) > 0).astype(int)
+
+
 def _tiny():
     return _tall(n=300, p=4, K=3)
 
@@ -170,6 +177,7 @@ PROBLEMS = {
         Problem("mnist", "5,000 MNIST digits, raw", 1.0, _mnist, "mnist"),
         Problem("mnist-1e-3", "5,000 MNIST digits, raw", 1e-3, _mnist, "mnist"),
         Problem("latent", "generated, 60 latent factors", _INF, _latent, "latent"),
+        Problem("plain", "generated, independent columns", _INF, _plain, "plain"),
         Problem("text", "generated sparse text", 1.0, _text, "text"),
         Problem("tiny", "generated, for smoke tests", _INF, _tiny, "tiny"),
     )

@@ -46,7 +46,7 @@ _LEAST_REFRESH = 2.0
 _SAMPLE_ROWS = 15
 _SAMPLE_TERMS = 100
 _SAMPLE_SHARE = 0.5
-_TERMS_SHARE = .5
+_TERMS_SHARE = 0.5
 # A class with fewer rows in the sample than this for each of its parameters may be separated there.
 _SAMPLE_ROWS_OF_CLASS = 5
 _MAX_SAMPLED_SIZE = 2000

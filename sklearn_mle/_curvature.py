@@ -57,6 +57,12 @@ class DenseCurvature:
         # dpotrf wants column-major order; the matrix is symmetric.
         self.factor = cholesky(hessian.T)
 
+    @property
+    def weakest(self) -> float:
+        """The least pivot of the factor over the median one: small where a direction has next to no curvature."""
+        pivots = np.diag(self.factor) ** 2
+        return float(pivots.min() / np.median(pivots))
+
     def solve(self, g: FloatArray) -> FloatArray:
         """H^-1 g."""
         return lapack.dpotrs(self.factor, g, lower=1)[0]

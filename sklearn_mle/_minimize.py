@@ -151,7 +151,7 @@ def solve(
         if schedule.sample_terms and controls.bounds is None:
             found = run_sampled(problem, schedule, controls, start)
             at = found.value, found.grad
-            return polish(problem, schedule, controls, found.point, at=at, least=found.least)
+            return polish(problem, schedule, controls, found.point, at=at)
         if schedule.start_rows and controls.bounds is None:
             start, known = start_from_sample(problem, schedule, controls, start)
             return polish(problem, schedule, controls, start, at=known)
@@ -173,14 +173,13 @@ def polish(
     *,
     watch: bool = True,
     at: tuple[float, FloatArray] | None = None,
-    least: float | None = None,
     max_iter: int | None = None,
     polished: float = POLISHED_NATS,
 ) -> Solution:
     """Newton's method from `start`; `watch` ends it where the minimum seems to be at infinity.
 
-    `at` is the value and gradient at `start`, where they are known, and `least` the least curvature on the way there
-    relative to the schedule's model; `polished` the decrement to reach where the problem is small enough.
+    `at` is the value and gradient at `start`, where they are known; `polished` the decrement to reach where the
+    problem is small enough.
     """
     target = polished if problem.size <= POLISHED_SIZE else controls.tol
     if controls.resolution > np.finfo(np.float64).eps:
@@ -196,7 +195,7 @@ def polish(
     if controls.bounds is None:
         method: Callable[..., OptimizeResult] = minimize_newton
         # With a prior there is a minimum, however slow the way.
-        options |= {"curvature_at": schedule, "watch": watch and not problem.has_prior, "least": least}
+        options |= {"curvature_at": schedule, "watch": watch and not problem.has_prior}
     else:
         method = minimize_proximal_newton
         options |= {"model_step": model_steps(problem), "l1": controls.l1}

@@ -80,7 +80,6 @@ def minimize_newton(
     resolution: float = np.finfo(float).eps,
     maxiter: int = 1000,
     watch: bool = True,
-    least: float | None = None,
     callback: Callable[[OptimizeResult], object] | None = None,
     **unused: Any,
 ) -> OptimizeResult:
@@ -102,8 +101,6 @@ def minimize_newton(
     maxiter : int
     watch : bool
         Whether to stop where the minimum seems to be at infinity.
-    least : float, optional
-        The least curvature relative to the first model, where it has been seen.
 
     Returns
     -------
@@ -114,7 +111,7 @@ def minimize_newton(
     x = np.asarray(x0, dtype=float)
     f, g = fun(x, *args), jac(x, *args)
     size_before = 0.0
-    seen, least = least is not None, 1.0 if least is None else least
+    seen, least = False, 1.0
     decrement = decrement_before = np.inf
     slow = 0
     message, success, crawling = "maximum number of iterations reached", False, False

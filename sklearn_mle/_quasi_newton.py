@@ -8,7 +8,6 @@ from scipy.optimize import OptimizeResult, minimize
 
 from ._curvature import Curvature
 from ._history import History, Tracked
-from ._newton import CAUTION
 from ._typing import FloatArray
 
 # Curvature pairs that L-BFGS-B keeps; 30 took a third fewer passes than 10 in a good metric.
@@ -24,14 +23,14 @@ class Descent:
     Attributes
     ----------
     point, value, grad : the best point, and the objective there
-    least : the least curvature seen on the way, relative to the metric
+    left : half the squared gradient at the last point, in the metric
     slow : whether it was ended as too slow
     """
 
     point: FloatArray
     value: float
     grad: FloatArray
-    least: float
+    left: float
     slow: bool
 
 
@@ -65,16 +64,12 @@ def quasi_newton(
     value, grad = tracked.value_and_grad(start)
     unit = float(np.linalg.norm(metric.whiten(grad)))
     if unit**2 <= 2 * enough:
-        return Descent(start, value, grad, 1.0, False)
+        return Descent(start, value, grad, 0.5 * unit**2, False)
 
     def psi(phi: FloatArray) -> FloatArray:
         return start + metric.unwhiten(phi * unit)
 
     way = _Way()
-
-    def enough_here() -> float:
-        # Towards the last digits, so little that the model certifies it.
-        return enough * CAUTION * way.least if rounding else enough
 
     # Where f is no longer told from rounding: phi, f and slope.
     anchor: list[Any] = []
@@ -89,7 +84,7 @@ def quasi_newton(
             value = value_there + 0.5 * float((whitened + slope_there) @ (phi - at))
         elif left <= _ROUNDINGS_TO_SLOPES * rounding:
             anchor.extend((phi.copy(), value, whitened))
-        way.evaluated(phi, whitened, value_here, left)
+        way.evaluated(value_here, left)
         return value, whitened
 
     def stop(intermediate_result: OptimizeResult) -> None:
@@ -97,44 +92,32 @@ def quasi_newton(
         way.step()
         if history is not None:
             history.add(way.value)
-        if way.left <= enough_here() or way.is_slow(slowest):
+        if way.left <= enough or way.is_slow(slowest):
             raise StopIteration
 
     options = {"ftol": 0.0, "gtol": 0.0, "maxcor": pairs, "maxiter": max_iter, "maxfun": 10**7}
     minimize(scaled, np.zeros(len(start)), jac=True, method="L-BFGS-B", callback=stop, options=options)
-    found = tracked.last if anchor and way.left <= enough_here() else tracked.best
+    found = tracked.last if anchor and way.left <= enough else tracked.best
     assert found is not None
-    return Descent(*found, way.least, way.left > enough_here() and way.is_slow(slowest))
+    return Descent(*found, way.left, way.left > enough and way.is_slow(slowest))
 
 
 class _Way:
-    """What the iterates of a descent in a metric show of the curvature and of progress."""
+    """The progress of a descent in a metric."""
 
     def __init__(self) -> None:
         self.value = np.nan
         self.left = np.inf
-        self.least = 1.0
         self._lefts: list[float] = []
-        self._here: tuple[FloatArray, FloatArray] | None = None
-        self._before: tuple[FloatArray, FloatArray] | None = None
 
-    def evaluated(self, phi: FloatArray, slope: FloatArray, value: float, left: float) -> None:
+    def evaluated(self, value: float, left: float) -> None:
         """The point evaluated last, with its value in nats and half its squared gradient."""
-        self._here = phi.copy(), slope
         self.value, self.left = value, left
-        if self._before is None:
-            self._before = self._here
+        if not self._lefts:
             self._lefts.append(left)
 
     def step(self) -> None:
         """The last point is the next iterate."""
-        assert self._here is not None
-        assert self._before is not None
-        moved, change = (here - before for here, before in zip(self._here, self._before, strict=True))
-        length = float(moved @ moved)
-        if length:
-            self.least = min(self.least, float(moved @ change) / length)
-        self._before = self._here
         self._lefts.append(self.left)
 
     def is_slow(self, slowest: float) -> bool:

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from ._auto import CurvatureSchedule, rows_of_class
 from ._curvature import DenseCurvature
-from ._history import POLISHED_NATS, Controls, Tracked
+from ._history import Controls, Tracked
 from ._kept import sampled_problem
 from ._newton import minimize_newton
 from ._problem import RoundProblem
@@ -20,6 +20,11 @@ from ._quasi_newton import Descent, quasi_newton
 from ._typing import FloatArray, IntArray
 
 _MAX_START_ITERATIONS = 15
+_LAST_DIGITS = 1e-9
+# A pivot of the sampled Hessian, of the median one, that says that few terms or none speak for a direction.
+_NO_CURVATURE = 1e-3
+# Nats a parameter: the estimate of a sample is farther from that of all rows.
+_NEAR = 0.01
 # A sampled metric that needs more than this is a bad one (rare classes, near separation): Newton takes over.
 _MAX_SAMPLED_ITERATIONS = 60
 _MAX_METRICS = 5
@@ -77,10 +82,15 @@ def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Co
     # As far as differences of f can be told from rounding, which in double precision its slopes stand in for.
     rounding = controls.resolution * abs(tracked.value(near))
     double = controls.resolution <= np.finfo(np.float64).eps
-    enough = POLISHED_NATS if double else max(1e-9, 1e3 * rounding)
+    # The last digits are Newton's: products with the Hessian there, not what the metric remembers of an earlier point,
+    # tell whether the curvature vanishes because the minimum is at infinity.
+    enough = max(_LAST_DIGITS, 1e3 * rounding)
     history = controls.history
     for _ in range(_MAX_METRICS):
         metric = DenseCurvature(problem.sampled_hessian(near, schedule.sample_terms))
+        if not problem.has_prior and metric.weakest < _NO_CURVATURE:
+            # A step there would be without bound, or the sample has taken it, and leave nothing to tell separation by.
+            return Descent(start, *tracked.value_and_grad(start), np.inf, False)
         done = len(history.objective)
         found = quasi_newton(
             tracked,
@@ -95,6 +105,9 @@ def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Co
         near, left = found.point, left - (len(history.objective) - done)
         if not (found.slow and left):
             break
+        if not problem.has_prior and found.left <= _NEAR * problem.size:
+            # So near to the estimate it is not curvature that moves, but a minimum at infinity that is crept up to.
+            return found
     schedule.adopt(metric)
     return found
 

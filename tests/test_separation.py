@@ -1,6 +1,7 @@
 """Existence of the maximum-likelihood estimate: textbook cases, planted directions, a brute-force program."""
 
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy import sparse
 from scipy.optimize import linprog
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
+from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier
 from sklearn_mle._separation import SeparationKind, diagnose_separation, recession_signs
 
 COMPLETE, QUASI, OVERLAP = SeparationKind.COMPLETE, SeparationKind.QUASI_COMPLETE, SeparationKind.OVERLAP
@@ -486,3 +488,31 @@ def test_what_was_found_survives_the_time_limit():
     assert finding.kind is QUASI
     assert "time" in finding.reason
     check_certificate(finding, X, y)
+
+
+@pytest.mark.parametrize("n", [2500, 20_000])
+@pytest.mark.parametrize("kind", ["complete", "a class is ruled out", "three rows"])
+def test_separation_shows_where_rows_are_many(kind, n):
+    """A sample's metric overrates the curvature of a minimum at infinity, or has none of it."""
+    rng = np.random.default_rng(1)
+    K = 8
+    X = rng.standard_normal((n, 6))
+    logits = X @ rng.standard_normal((6, K))
+    if kind == "complete":
+        y = logits.argmax(axis=1)
+    else:
+        y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+        column = np.zeros(n)
+        if kind == "three rows":
+            column[:3] = 1.0
+            y[:3] = K - 1
+        else:
+            column[rng.random(n) < 0.2] = 1.0
+            y[(column == 1) & (y == 0)] = 1
+        X = np.column_stack([X, column])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        clf = SoftmaxMLEClassifier().fit(X, y)
+    assert [warning.category for warning in caught] == [SeparationWarning]
+    assert clf.converged_
+    assert clf.n_iter_ < 100
