@@ -41,6 +41,7 @@ _CALL_FLOPS = 4e5
 # Weighting a column, or centring it, for the second moments.
 _COLUMN_FLOPS = 6.0
 _LEAST_REFRESH = 2.0
+_PATIENCE = 8.0
 # Rows a parameter in the sample: eigenvalues of its Hessian relative to the whole one lie within
 # (1 +- sqrt(1 / 15))^2, a condition below 3 (Marchenko & Pastur, 1967), and nearer to 2 as they are drawn by curvature.
 _SAMPLE_ROWS = 15
@@ -109,6 +110,7 @@ class CurvatureSchedule:
             self.refresh_passes = 8.0
         self._class_metric = class_metric
         self._adopted: Curvature | None = None
+        self._patience = self.exact_passes
         self._hessian: DenseCurvature | None = None
         # A start other than the model without features has a curvature of its own.
         self._counted = -np.inf if warm else problem.objective.n_passes
@@ -121,7 +123,8 @@ class CurvatureSchedule:
     def adopt(self, model: Curvature) -> None:
         """Precondition with a model that was made elsewhere, until a step costs more than the exact Hessian."""
         self._adopted = model
-        self.refresh_passes = self.exact_passes
+        # A step that a good model needs costs some five passes: that is no sign that it is a bad one.
+        self.refresh_passes = self._patience = max(self.exact_passes, _PATIENCE)
         self._counted = self.problem.objective.n_passes
 
     @property
@@ -138,7 +141,7 @@ class CurvatureSchedule:
         """The model at psi, and whether it is the Hessian itself."""
         spent = self.problem.objective.n_passes - self._counted
         # One step of conjugate gradients that cost more than the exact Hessian settles the question.
-        self.exact = self.exact or (self.problem.size <= _MAX_EXACT_SIZE and self.exact_passes < spent < np.inf)
+        self.exact = self.exact or (self.problem.size <= _MAX_EXACT_SIZE and self._patience < spent < np.inf)
         if self.exact:
             if self._hessian is not None and decrement < np.inf:
                 # A step that gains little hardly moves the curvature. What was left shrinks by the same factor again
