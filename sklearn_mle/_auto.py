@@ -41,12 +41,14 @@ _CALL_FLOPS = 4e5
 # Weighting a column, or centring it, for the second moments.
 _COLUMN_FLOPS = 6.0
 _LEAST_REFRESH = 2.0
+# Passes after which a model that is good, or cheap, is put in question.
 _PATIENCE = 8.0
-# Rows a parameter in the sample: eigenvalues of its Hessian relative to the whole one lie within
-# (1 +- sqrt(1 / 15))^2, a condition below 3 (Marchenko & Pastur, 1967), and nearer to 2 as they are drawn by curvature.
+# Rows a parameter in a sample whose estimate is a start, and the share of all rows that it may be.
 _SAMPLE_ROWS = 15
-_SAMPLE_TERMS = 100
 _SAMPLE_SHARE = 0.5
+# Terms a parameter in the sampled Hessian: its eigenvalues relative to the whole one lie within
+# (1 +- sqrt(1 / 100))^2, a condition of about 1.5 (Marchenko & Pastur, 1967); and the share of all terms.
+_SAMPLE_TERMS = 100
 _TERMS_SHARE = 0.5
 # A class with fewer rows in the sample than this for each of its parameters may be separated there.
 _SAMPLE_ROWS_OF_CLASS = 5
@@ -107,7 +109,8 @@ class CurvatureSchedule:
         dense = problem.coordinates.transform.ndim == 2
         self.refresh_passes = (n_rows * q * (q + 2.0 * dense * q) + dense * n_logits * q**3 / 3) / pass_flops(problem)
         if not dense:
-            self.refresh_passes = 8.0
+            # A diagonal is cheap, but the one of a few products before does as well.
+            self.refresh_passes = _PATIENCE
         self._class_metric = class_metric
         self._adopted: Curvature | None = None
         self._patience = self.exact_passes
@@ -158,7 +161,7 @@ class CurvatureSchedule:
 
 
 def _rows_of_sample(problem: RoundProblem) -> int:
-    """Rows of a sample whose Hessian stands for that of all rows; 0 where none does."""
+    """Rows of a sample near whose estimate the Hessian is sampled; 0 where that is the model without features."""
     even = min(_MOST_SAMPLED_ROWS, int(_SAMPLED_START_SHARE * problem.objective.samples.n_rows))
     rows = max(_SAMPLE_ROWS * problem.size, even)
     return rows if problem.size <= _MAX_SAMPLED_SIZE and _is_share(problem, rows) else 0

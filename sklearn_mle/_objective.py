@@ -366,8 +366,8 @@ def _draw_pairs(proba: FloatArray, rng: np.random.Generator) -> IntArray:
     rest = proba.copy()
     rest[first, np.arange(n_rows)] = 0.0
     second = _draw(rest, rng)
-    k, l = np.minimum(first, second), np.maximum(first, second)  # noqa: E741
-    return k * n_outputs - k * (k + 1) // 2 + l - k - 1
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    return low * n_outputs - low * (low + 1) // 2 + high - low - 1
 
 
 def _draw(weights: FloatArray, rng: np.random.Generator) -> IntArray:

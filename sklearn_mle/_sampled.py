@@ -86,11 +86,12 @@ def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Co
     # tell whether the curvature vanishes because the minimum is at infinity.
     enough = max(_LAST_DIGITS, 1e3 * rounding)
     history = controls.history
+    found: Descent | None = None
     for _ in range(_MAX_METRICS):
         metric = DenseCurvature(problem.sampled_hessian(near, schedule.sample_terms))
         if not problem.has_prior and metric.weakest < _NO_CURVATURE:
             # A step there would be without bound, or the sample has taken it, and leave nothing to tell separation by.
-            return Descent(start, *tracked.value_and_grad(start), np.inf, False)
+            return found or Descent(start, *tracked.value_and_grad(start), np.inf, False)
         done = len(history.objective)
         found = quasi_newton(
             tracked,
@@ -108,6 +109,7 @@ def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Co
         if not problem.has_prior and found.left <= _NEAR * problem.size:
             # So near to the estimate it is not curvature that moves, but a minimum at infinity that is crept up to.
             return found
+    assert found is not None
     schedule.adopt(metric)
     return found
 
