@@ -54,10 +54,11 @@ _TERMS_SHARE = 0.5
 _SAMPLE_ROWS_OF_CLASS = 5
 _MAX_SAMPLED_SIZE = 2000
 # Newton's first steps, far from the estimate, are as good on a share of the rows.
-_START_SHARE = 1 / 16
-_SAMPLED_START_SHARE = 1 / 32
+_START_SHARE = 1 / 32
 _MOST_SAMPLED_ROWS = 8192
-_LEAST_START_ROWS = 2000
+# For exact steps: rows a parameter in that share, and the most that it may be to be worth its price.
+_START_ROWS = 100
+_MOST_OF_START = 1 / 16
 # Nats: a hundredth of what estimates are polished to.
 _NOTHING_LEFT = 1e-14
 # Beyond this the d x d matrix is not formed.
@@ -162,7 +163,7 @@ class CurvatureSchedule:
 
 def _rows_of_sample(problem: RoundProblem) -> int:
     """Rows of a sample near whose estimate the Hessian is sampled; 0 where that is the model without features."""
-    even = min(_MOST_SAMPLED_ROWS, int(_SAMPLED_START_SHARE * problem.objective.samples.n_rows))
+    even = min(_MOST_SAMPLED_ROWS, int(_START_SHARE * problem.objective.samples.n_rows))
     rows = max(_SAMPLE_ROWS * problem.size, even)
     return rows if problem.size <= _MAX_SAMPLED_SIZE and _is_share(problem, rows) else 0
 
@@ -178,9 +179,9 @@ def _terms_of_sample(problem: RoundProblem) -> int:
 
 def _rows_of_start(problem: RoundProblem) -> int:
     """Rows of a sample whose estimate is a better start than the model without features; 0 where none is."""
-    rows = int(_START_SHARE * problem.objective.samples.n_rows)
-    worth_it = rows >= max(_LEAST_START_ROWS, _SAMPLE_ROWS * problem.size)
-    return rows if worth_it and _is_share(problem, rows) else 0
+    n_rows = problem.objective.samples.n_rows
+    rows = max(_START_ROWS * problem.size, int(_START_SHARE * n_rows))
+    return rows if rows <= _MOST_OF_START * n_rows and _is_share(problem, rows) else 0
 
 
 def rows_of_class(problem: RoundProblem) -> int:

@@ -13,17 +13,17 @@ import numpy as np
 
 from ._layout import Layout
 from ._network import Network
-from ._products import sum_over_rows
+from ._products import moments_of_rows, sum_over_rows
 from ._samples import SEED, Block, Samples
 from ._softmax import curvature_product, nll_and_residual, pair_weights, softmax
-from ._typing import FloatArray, IntArray
+from ._typing import BoolArray, FloatArray, IntArray
 
 # Probabilities are kept between a gradient and its Hessian products where they take at most this many
 # bytes, or this share of X.
 _KEEP_BYTES = 1 << 26
 _KEEP_SHARE = 0.15
 # From this many pairs of classes on, one wide matrix product for all beats one narrow one for each.
-_MANY_PAIRS = 8
+MANY_PAIRS = 8
 # Up to so many entries of the weighted columns of all pairs, what counts is the number of calls.
 _FEW_ENTRIES = 1 << 16
 # The products of all pairs of columns are taken for so many rows at a time.
@@ -90,16 +90,21 @@ class NegativeLogLikelihood:
     def rows_above(self, theta: FloatArray, nats: float) -> IntArray:
         """Rows of positive weight whose negative log-likelihood exceeds so many nats."""
         found: list[IntArray] = []
+        kept = self._is_kept(theta) and self.samples.y.ndim == 1 and self.samples.dtype == np.float64
 
         def block_rows(block: Block) -> IntArray:
-            nll, _ = nll_and_residual(self.network.forward(theta, block), block.y)
-            above = nll > nats
+            above: BoolArray
+            if kept:
+                above = _own_below(self._kept_proba(block), block.y, np.exp(-nats))
+            else:
+                above = nll_and_residual(self.network.forward(theta, block), block.y)[0] > nats
             if block.w is not None:
                 above &= block.w > 0
             return block.start + np.flatnonzero(above)
 
         self.samples.each(block_rows, found.append)
-        self.n_passes += 0.5
+        if not kept:
+            self.n_passes += 0.5
         return np.concatenate(found)
 
     def value_and_grad(self, theta: FloatArray) -> tuple[float, FloatArray]:
@@ -192,14 +197,15 @@ class NegativeLogLikelihood:
         self.samples.each(block_change, largest.append)
         return max(largest)
 
-    def pair_moments(self, theta: FloatArray, center: FloatArray, transform: FloatArray | None) -> FloatArray:
+    def pair_moments(self, theta: FloatArray, center: FloatArray | None, transform: FloatArray | None) -> FloatArray:
         """Weighted second moments of whitened columns, for each pair of classes.
 
         The data's part of the Hessian of the linear model is
 
             sum over pairs k < l of (e_k - e_l)(e_k - e_l)' (x) sum_i w_i p_ik p_il v_i v_i'
 
-        with v_i = (transform' (x_i - center), 1); without a transform the columns themselves.
+        with v_i = (transform' (x_i - center), 1); without a transform the columns themselves, and where there is no
+        center either the rows as they are, (x_i, 1).
 
         Returns
         -------
@@ -209,14 +215,15 @@ class NegativeLogLikelihood:
         fit_intercept = self.layout.fit_intercept
         n_pairs = max(1, self._n_outputs * (self._n_outputs - 1) // 2)
         q = (self.samples.n_features if transform is None else transform.shape[-1]) + fit_intercept
-        moments = _moments_of(n_pairs)
 
         def block_terms(block: Block) -> tuple[FloatArray]:
             weights = pair_weights(self._block_proba(theta, block, kept)).astype(np.float64, copy=False)
             if block.w is not None:
                 weights *= block.w
+            if center is None:
+                return (moments_of_rows(block.rows(), weights, fit_intercept),)
             columns = block.features(center, transform, with_one=fit_intercept)
-            return (moments(weights, columns),)
+            return (_moments_of(n_pairs)(weights, columns),)
 
         (total,) = self.samples.sum(block_terms, q, n_pairs)
         self.count_moments(n_pairs, q)
@@ -227,7 +234,7 @@ class NegativeLogLikelihood:
         self.n_passes += n_pairs * q * (q + 1) / 2 / (2 * self._n_outputs * self.samples.n_features)
 
     def sampled_pair_moments(
-        self, theta: FloatArray, n_terms: int, center: FloatArray, transform: FloatArray | None
+        self, theta: FloatArray, n_terms: int, center: FloatArray | None, transform: FloatArray | None
     ) -> FloatArray:
         """`pair_moments` from about so many of their terms w_i p_ik p_il v_i v_i', without bias.
 
@@ -347,6 +354,13 @@ def _free_proba(z: FloatArray) -> FloatArray:
     return proba[1:] if len(z) == 1 else proba
 
 
+def _own_below(proba: FloatArray, y: IntArray, limit: float) -> BoolArray:
+    """Whether the label of a row has a probability below the limit, from what `nll_and_residual` keeps."""
+    if len(proba) == 1:
+        return proba[0] > 1 - limit
+    return proba[y, np.arange(len(y))] < limit
+
+
 def _repeated(shares: FloatArray, times: float, rng: np.random.Generator) -> IntArray:
     """Each index of `shares` (n,) about shares * times times: rounded up or down by chance, without bias."""
     found = []
@@ -391,7 +405,7 @@ def weighted_moments(weights: FloatArray, columns: FloatArray) -> FloatArray:
 
 
 def _moments_of(n_weights: int) -> Callable[[FloatArray, FloatArray], FloatArray]:
-    return _moments_together if n_weights >= _MANY_PAIRS else _moments_apart
+    return _moments_together if n_weights >= MANY_PAIRS else _moments_apart
 
 
 def _square(moments: FloatArray, q: int) -> FloatArray:

@@ -43,6 +43,8 @@ _MAX_DENSE_FEATURES = 3000
 _MAX_SPARSE_FEATURES = 500
 # Moments of columns that are mixed afterwards lose so much to cancellation, of sixteen digits.
 _MILD = 1e4
+# Means of so many deviations cost moments two digits.
+_NEAR = 10.0
 # W x + b loses log10 of (mean / scale) digits; above this, blocks of rows are shifted instead.
 _MAX_OFFSET = {"d": 1e4, "f": 1.0}
 
@@ -168,17 +170,30 @@ class Coordinates:
         return out
 
     @cached_property
+    def _scales(self) -> FloatArray | None:
+        """Deviations of the columns, in units of the constant; None where T does not say."""
+        if self.transform.ndim == 1 or self.transform.shape[0] != self.rank:
+            return None
+        return np.linalg.norm(linalg.inv(self.transform, check_finite=False), axis=0)
+
+    @cached_property
     def mild(self) -> bool:
         """Whether second moments of columns, whitened afterwards, keep all but a few digits; whatever their units."""
-        if self.transform.ndim == 1 or self.transform.shape[0] != self.rank:
+        if self._scales is None:
             return False
-        scales = np.linalg.norm(linalg.inv(self.transform, check_finite=False), axis=0)
-        return bool(np.max(np.sum(np.abs(self.transform) * scales[:, None], axis=0), initial=0.0) ** 2 <= _MILD)
+        return bool(np.max(np.sum(np.abs(self.transform) * self._scales[:, None], axis=0), initial=0.0) ** 2 <= _MILD)
 
-    def mixed(self, moments: FloatArray) -> FloatArray:
-        """Moments (..., q, q) of whitened columns and the constant, from those of the columns."""
+    @cached_property
+    def near(self) -> bool:
+        """Whether the columns lie so near to zero that moments centred afterwards keep all but two digits."""
+        return self._scales is not None and bool(np.all(np.abs(self.center) <= _NEAR * self.constant * self._scales))
+
+    def mixed(self, moments: FloatArray, centred: bool = True) -> FloatArray:
+        """Moments (..., q, q) of whitened columns and the constant, from those of the columns, centred or not."""
         mixing = np.eye(self.shape[1])
         mixing[: self.rank, : self.rank] = self.transform
+        if not centred and self.layout.fit_intercept:
+            mixing[-1, : self.rank] = -self.center @ self.transform
         return mixing.T @ moments @ mixing
 
     def moved_to(self, theta: FloatArray) -> "Coordinates":

@@ -1,13 +1,13 @@
 """The objective in round coordinates: what the solvers see."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from ._curvature import CoupledCurvature, Curvature, DiagonalCurvature, KroneckerCurvature
 from ._layout import pair_basis
-from ._objective import NegativeLogLikelihood
+from ._objective import MANY_PAIRS, NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._typing import FloatArray, IntArray
 
@@ -62,26 +62,31 @@ class RoundProblem:
 
     def hessian(self, psi: FloatArray) -> FloatArray:
         """Hessian by psi, (d, d)."""
-        theta, center = self._theta(psi), self.coordinates.center
-        return self._hessian_of(
-            lambda transform: self.objective.pair_moments(theta, center, transform), self.objective.samples.n_rows
-        )
+        theta, n_rows = self._theta(psi), self.objective.samples.n_rows
+        together = self._pair_basis.shape[1] >= MANY_PAIRS
+        return self._hessian_of(partial(self.objective.pair_moments, theta), n_rows, by_column=together)
 
     def sampled_hessian(self, psi: FloatArray, n_terms: int) -> FloatArray:
         """Hessian by psi from about so many terms of its sum (`NegativeLogLikelihood.sampled_pair_moments`)."""
-        theta, center = self._theta(psi), self.coordinates.center
-        return self._hessian_of(
-            lambda transform: self.objective.sampled_pair_moments(theta, n_terms, center, transform), n_terms
-        )
+        return self._hessian_of(partial(self.objective.sampled_pair_moments, self._theta(psi), n_terms), n_terms)
 
-    def _hessian_of(self, moments_by: Callable[[FloatArray | None], FloatArray], n_rows: int) -> FloatArray:
-        """The Hessian from moments of so many rows, taken of columns that are transformed in some way."""
+    def _hessian_of(
+        self,
+        moments_by: Callable[[FloatArray | None, FloatArray | None], FloatArray],
+        n_rows: int,
+        by_column: bool = False,
+    ) -> FloatArray:
+        """The Hessian from moments of so many rows, centred and transformed before or after they are taken.
+
+        Columns that have to be laid out one by one are centred in doing so.
+        """
         coordinates = self.coordinates
         n_pairs = self._pair_basis.shape[1]
         late = n_rows > 2 * n_pairs * coordinates.rank and coordinates.mild
-        moments = moments_by(None if late else coordinates.transform)
+        near = late and coordinates.near and not by_column
+        moments = moments_by(None if near else coordinates.center, None if late else coordinates.transform)
         if late:
-            moments = coordinates.mixed(moments)
+            moments = coordinates.mixed(moments, centred=not near)
         if self.objective.layout.fit_intercept:
             moments[:, :, -1] *= coordinates.constant
             moments[:, -1, :] *= coordinates.constant

@@ -18,7 +18,8 @@ from scipy import sparse
 from scipy.special import entr
 from threadpoolctl import ThreadpoolController
 
-from ._products import sum_over_rows, times_rows
+from ._products import moments_of_rows, sum_over_rows, times_rows
+from ._targets import rows_by_class
 from ._typing import Design, FloatArray, IntArray, Targets
 
 # Draws are the same each time. The seed is none that data are generated from, which would then depend on the draws.
@@ -28,7 +29,7 @@ SEED = 0x6D6C_65C5
 # blocks spend their time between calls. Above 128 KiB the C library maps each temporary (B,) anew.
 _BLOCK_BYTES = 1 << 22
 _BLOCK_BYTES_OF_X = 1 << 23
-_BLOCK_ROWS = (512, 16000)
+_BLOCK_ROWS = (512, 32000)
 # Columns that are made of a block, for moments, stay in a core's own cache.
 _COLUMN_BYTES = 1 << 19
 # A block with fewer operations than this is not worth the hand-over to another thread, and the interpreter's lock.
@@ -70,6 +71,11 @@ class Block:
         if sparse.issparse(self.X):
             return (self.X.T @ np.ascontiguousarray(residual.T)).T
         return sum_over_rows(residual, self.X)
+
+    def rows(self) -> FloatArray:
+        """The rows (B, p), dense and float64."""
+        rows = self.X.toarray() if sparse.issparse(self.X) else self.X
+        return rows.astype(np.float64, copy=False)
 
     def features(self, center: FloatArray, transform: FloatArray | None, with_one: bool = False) -> FloatArray:
         """Whitened columns transform' (x - center), shape (r, B), float64; `transform` is (p, r), (p,), or none.
@@ -292,8 +298,9 @@ class Samples:
         if self.y.ndim == 2:
             w = np.ones(self.n_rows) if self.w is None else self.w
             return self.y.astype(np.float64, copy=False) @ w.astype(np.float64, copy=False)
-        weights = None if self.w is None else self.w
-        return np.bincount(self.y, weights, minlength=self.n_classes).astype(np.float64)
+        if self.w is None:
+            return rows_by_class(self.y, self.n_classes).astype(np.float64)
+        return np.bincount(self.y, self.w, minlength=self.n_classes).astype(np.float64)
 
     def total_entropy(self) -> float:
         """The NLL of a model that reproduces the targets: no model has less. Zero for labels."""
@@ -368,15 +375,21 @@ class Samples:
         return self._made(self.X[rows], self.y[..., rows], None if self.w is None else self.w[rows], 0, len(rows))
 
     def moments_of(
-        self, groups: list[IntArray], center: FloatArray, transform: FloatArray | None, with_one: bool
+        self, groups: list[IntArray], center: FloatArray | None, transform: FloatArray | None, with_one: bool
     ) -> FloatArray:
-        """Sums of v v', v = (transform' (x - center), 1), over groups of rows, of weight one each: (n_groups, q, q)."""
+        """Sums of v v' over groups of rows, of weight one each: (n_groups, q, q).
+
+        v = (transform' (x - center), 1), or (x, 1) where there is no center.
+        """
         q = (self.n_features if transform is None else transform.shape[-1]) + with_one
         width = max(_BLOCK_ROWS[0], _COLUMN_BYTES // (8 * q))
         pieces = [(g, rows[a : a + width]) for g, rows in enumerate(groups) for a in range(0, len(rows), width)]
 
         def moments(piece: tuple[int, IntArray]) -> FloatArray:
-            columns = self.block_of(piece[1]).features(center, transform, with_one)
+            block = self.block_of(piece[1])
+            if center is None:
+                return moments_of_rows(block.rows(), None, with_one)[0]
+            columns = block.features(center, transform, with_one)
             return sum_over_rows(columns, columns.T)
 
         out = np.zeros((len(groups), q, q))

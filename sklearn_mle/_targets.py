@@ -10,6 +10,9 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ._typing import FloatArray, IntArray, Targets
 
+# Up to so many classes, comparing all labels with each of them is faster than counting one label at a time.
+_FEW_CLASSES = 4
+_FEW_ROWS = 1000
 # A row of probabilities in single precision sums to one no better than this.
 _ROW_SUM = {4: 1e-5, 8: 1e-6}
 
@@ -38,7 +41,7 @@ def encode_labels(y: Any) -> tuple[np.ndarray, IntArray]:
             places = y
             if low or y.dtype != np.intp:
                 places = (y.astype(native, copy=False) - low.astype(native)).view(f"u{native.itemsize}").astype(np.intp)
-            counts = np.bincount(places)
+            counts = rows_by_class(places, int(places.max()) + 1)
             seen = np.flatnonzero(counts)
             classes = (seen.astype(native) + low.astype(native)).astype(y.dtype)
             if len(seen) == len(counts):
@@ -49,6 +52,13 @@ def encode_labels(y: Any) -> tuple[np.ndarray, IntArray]:
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     return classes, codes.astype(np.int32)
+
+
+def rows_by_class(y: IntArray, n_classes: int) -> IntArray:
+    """How many of the indices y (n,) are 0, 1, ... n_classes - 1."""
+    if len(y) <= _FEW_ROWS or n_classes > _FEW_CLASSES:
+        return np.bincount(y, minlength=n_classes)
+    return np.array([np.count_nonzero(y == k) for k in range(n_classes)])
 
 
 def distributions(y: Any) -> tuple[np.ndarray | None, FloatArray]:
@@ -165,8 +175,11 @@ def apply_class_weight(
 
 def check_classes_have_weight(classes: np.ndarray, y: Targets, w: FloatArray | None) -> None:
     """Raise ValueError where fewer than two classes have weight."""
-    soft = y.ndim == 2
-    weights = (np.ones(len(y)) if w is None else w) @ y if soft else np.bincount(y, w, minlength=len(classes))
+    weights: FloatArray | IntArray
+    if y.ndim == 2:
+        weights = (np.ones(len(y)) if w is None else w) @ y
+    else:
+        weights = rows_by_class(y, len(classes)) if w is None else np.bincount(y, w, minlength=len(classes))
     if np.count_nonzero(weights) < 2:
         left = classes[weights > 0].tolist()
         raise ValueError(f"Only one class has positive weight, {left}; a classifier needs two or more.")

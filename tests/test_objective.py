@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import linalg, sparse
 from scipy.special import log_softmax
 
@@ -364,3 +364,16 @@ def test_a_pair_is_drawn_in_proportion_to_its_product():
     weights = pair_weights(proba[:, None])[:, 0]
     assert_allclose(np.bincount(pairs, minlength=6) / n_rows, weights / weights.sum(), atol=4e-3)
     assert not np.isin(pairs, np.flatnonzero(weights == 0)).any()
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("K", [2, 3])
+def test_rows_above_are_the_same_from_kept_probabilities(K, soft):
+    objective = likelihood(K, soft=soft, weighted=True, n_rows=500)
+    objective.samples.w[::7] = 0.0
+    theta = 4 * random_theta(objective)
+    fresh = objective.rows_above(theta, 3.0)
+    objective.value_and_grad(theta)
+    assert_array_equal(objective.rows_above(theta, 3.0), fresh)
+    assert 3 < len(fresh) < 400
+    assert not np.any(fresh % 7 == 0)

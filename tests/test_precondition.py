@@ -282,3 +282,24 @@ def test_moments_that_are_whitened_afterwards_give_the_same_hessian(K, fit_inter
 def test_rows_of_nearly_collinear_columns_are_whitened_before():
     round_, _ = problem(change=lambda X: np.column_stack([X, X[:, 0] + 1e-4 * X[:, 1] ** 2]))
     assert not round_.coordinates.mild
+
+
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
+def test_moments_of_rows_as_they_are_give_the_same_hessian(convert, fit_intercept, K, monkeypatch):
+    round_, _ = problem(K, 2.0, fit_intercept, lambda X: convert(X + [0.0, 2.0, -1.0, 0.5]), weighted=True)
+    psi = np.random.default_rng(1).normal(size=round_.size)
+    assert round_.coordinates.near
+    uncentred = round_.hessian(psi), round_.sampled_hessian(psi, 500)
+    monkeypatch.setattr(_precondition, "_NEAR", -1.0)
+    round_.coordinates = replace(round_.coordinates)
+    assert not round_.coordinates.near
+    for hessian, centred in zip(uncentred, (round_.hessian(psi), round_.sampled_hessian(psi, 500)), strict=True):
+        assert_allclose(hessian, centred, rtol=1e-10, atol=1e-12 * np.abs(centred).max())
+
+
+def test_columns_far_from_zero_are_centred_before():
+    round_, _ = problem(change=CHANGES["units and shifts"])
+    assert round_.coordinates.mild
+    assert not round_.coordinates.near

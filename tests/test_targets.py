@@ -14,6 +14,7 @@ from sklearn_mle._targets import (
     encode_labels,
     is_matrix,
     label_indices,
+    rows_by_class,
 )
 
 NAMES = np.array(["ant", "bee", "cow"])
@@ -208,3 +209,12 @@ def test_integers_are_encoded_as_by_sorting(dtype):
         assert classes.dtype == expected.dtype
         assert_array_equal(classes, expected)
         assert_array_equal(codes, places)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4, 9])
+@pytest.mark.parametrize("n_rows", [10, 5000])
+def test_rows_are_counted_by_class(n_rows, n_classes):
+    y = np.random.default_rng(0).integers(n_classes - 1, size=n_rows)
+    counts = rows_by_class(y, n_classes)
+    assert_array_equal(counts, np.bincount(y, minlength=n_classes))
+    assert len(counts) == n_classes
