@@ -19,14 +19,15 @@ _PIECE_ROWS = (128, 1024)
 
 def times_rows(weights: FloatArray, X: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """Weights (J, p) times the transpose of X (B, p): (J, B), contiguous."""
+    n_outputs, n_rows = len(weights), len(X)
+    width, stop = _pieces(n_rows, n_outputs * X.shape[1])
+    if not stop:
+        return np.matmul(weights, X.T, out=out)
     # Column-major weights are what the small kernels want.
     weights = np.asfortranarray(weights)
-    n_outputs, n_rows = len(weights), len(X)
     if out is None:
         out = np.empty((n_outputs, n_rows), dtype=np.result_type(weights, X))
-    width, stop = _pieces(n_rows, n_outputs * X.shape[1])
-    if stop:
-        np.matmul(weights, _by_pieces(X.T, width, stop), out=_by_pieces(out, width, stop))
+    np.matmul(weights, _by_pieces(X.T, width, stop), out=_by_pieces(out, width, stop))
     if stop < n_rows:
         np.matmul(weights, X[stop:].T, out=out[:, stop:])
     return out
