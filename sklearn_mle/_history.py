@@ -65,13 +65,16 @@ class Tracked:
         self.best: tuple[FloatArray, float, FloatArray] | None = None
 
     def value_and_grad(self, x: FloatArray) -> tuple[float, FloatArray]:
-        """Value and gradient; evaluated once where asked twice in a row."""
-        if self.last is None or not np.array_equal(x, self.last[0]):
-            f, g = self._evaluate(x)
-            self.last = (np.array(x, dtype=float), f, g)
-            if self.best is None or f < self.best[1]:
-                self.best = self.last
-        return self.last[1], self.last[2]
+        """Value and gradient; those of the last and of the best point are not evaluated again."""
+        for known in (self.last, self.best):
+            if known is not None and np.array_equal(x, known[0]):
+                self.last = known
+                return known[1], known[2]
+        f, g = self._evaluate(x)
+        self.last = (np.array(x, dtype=float), f, g)
+        if self.best is None or f < self.best[1]:
+            self.best = self.last
+        return f, g
 
     def value(self, x: FloatArray) -> float:
         """The value alone, for methods that take no gradient."""

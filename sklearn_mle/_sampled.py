@@ -5,6 +5,7 @@ passes over the sample. The Hessian there, from terms drawn by their size, is th
 whole problem.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,43 +32,31 @@ _MAX_METRICS = 5
 # A step in a good metric leaves a tenth. Four that leave more than this each on average want a new metric.
 _SLOWEST = 0.3
 
+# From (problem of some rows, its values and gradients, start, nats that are near enough) to a point.
+Descend = Callable[[RoundProblem, Tracked, FloatArray, float], FloatArray]
+
 
 def start_from_sample(
     problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray
 ) -> tuple[FloatArray, tuple[float, FloatArray]]:
-    """The estimate of a sample of the rows, or what a few Newton steps make of it, with the value and gradient there.
+    """Near the estimate of a sample of the rows, by Newton steps on it; with the value and gradient of all rows."""
 
-    Rows that it takes for impossible, outliers that the sample has none of, are then added to the sample.
-    """
-
-    def estimate(start: FloatArray, whole: IntArray | None) -> FloatArray:
-        part = sampled_problem(problem, schedule.start_rows, rows_of_class(problem), whole)
+    def newton(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> FloatArray:
         options: dict[str, Any] = {
             "curvature_at": lambda psi, g, decrement: (DenseCurvature(part.hessian(psi)), True),
-            "target": _enough_of_sample(part, problem),
+            "target": enough,
             "tol": controls.tol,
             "resolution": controls.resolution,
             "maxiter": min(controls.left, _MAX_START_ITERATIONS),
         }
         found = minimize(
-            part.value_and_grad, start, jac=True, hessp=part.hessp, method=minimize_newton, options=options
+            function.value_and_grad, start, jac=True, hessp=part.hessp, method=minimize_newton, options=options
         )
-        problem.count(part)
         return found.x
 
-    near = estimate(start, None)
-    at = problem.value_and_grad(near)
-    surprising = problem.surprising_rows(near)
-    if len(surprising):
-        again = estimate(near, surprising)
-        there = problem.value_and_grad(again)
-        near, at = (again, there) if there[0] < at[0] else (near, at)
-    return near, at
-
-
-def _enough_of_sample(part: RoundProblem, problem: RoundProblem) -> float:
-    """Nats: a tenth of how far the estimate of a sample is from that of all rows, some d / 2 over its share."""
-    return 0.05 * problem.size * problem.objective.samples.n_rows / max(1, part.objective.samples.n_rows)
+    tracked = Tracked(problem.value_and_grad)
+    near = _near(problem, tracked, schedule.start_rows, newton, start)
+    return near, tracked.value_and_grad(near)
 
 
 def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray) -> Descent:
@@ -78,7 +67,11 @@ def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Co
     """
     left = min(controls.left, _MAX_SAMPLED_ITERATIONS)
     tracked = Tracked(problem.value_and_grad)
-    near = _near(problem, schedule, tracked, left, start) if schedule.sample_rows else start
+
+    def quasi(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> FloatArray:
+        return quasi_newton(function, schedule.null, start, enough, left, None).point
+
+    near = _near(problem, tracked, schedule.sample_rows, quasi, start) if schedule.sample_rows else start
     # As far as differences of f can be told from rounding, which in double precision its slopes stand in for.
     rounding = controls.resolution * abs(tracked.value(near))
     double = controls.resolution <= np.finfo(np.float64).eps
@@ -114,18 +107,21 @@ def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Co
     return found
 
 
-def _near(
-    problem: RoundProblem, schedule: CurvatureSchedule, tracked: Tracked, left: int, start: FloatArray
-) -> FloatArray:
-    """The estimate of a sample; that of one with the outliers where there are any; the start where it is no better."""
+def _near(problem: RoundProblem, tracked: Tracked, n_rows: int, descend: Descend, start: FloatArray) -> FloatArray:
+    """The estimate of a sample; that of one with the outliers where there are any; the start where it is no better.
+
+    Outliers are rows that the first estimate takes for impossible, of which a sample has next to none.
+    """
 
     def estimate(start: FloatArray, whole: IntArray | None) -> tuple[FloatArray, float]:
-        part = sampled_problem(problem, schedule.sample_rows, rows_of_class(problem), whole)
+        part = sampled_problem(problem, n_rows, rows_of_class(problem), whole)
         function = Tracked(part.value_and_grad)
         before = function.value(start)
-        found = quasi_newton(function, schedule.null, start, _enough_of_sample(part, problem), left, None)
+        # A tenth of how far the estimate of a sample is from that of all rows, some d / 2 over its share.
+        enough = 0.05 * problem.size * problem.objective.samples.n_rows / max(1, part.objective.samples.n_rows)
+        found = descend(part, function, start, enough)
         problem.count(part)
-        return found.point, before
+        return found, before
 
     near, at_start = estimate(start, None)
     value = tracked.value(near)
