@@ -16,7 +16,6 @@ from ._deep import NetworkEstimate, NetworkModel, Validation, estimate_network, 
 from ._estimate import Estimate, LinearModel, estimate_linear
 from ._minimize import Solver, find_solver
 from ._parameters import check_bounds, check_parameters, hidden_units, is_real
-from ._samples import available_threads
 from ._separation import SeparationKind
 from ._softmax import log_softmax, softmax
 from ._targets import (
@@ -30,6 +29,7 @@ from ._targets import (
     is_matrix,
     label_indices,
 )
+from ._threads import available_threads
 from ._typing import FloatArray, Targets
 from .exceptions import SeparationWarning
 

@@ -6,7 +6,8 @@ nor blocks of rows. What a fit of little data costs is calls, not arithmetic, an
 
 import numpy as np
 
-from ._objective import NegativeLogLikelihood, weighted_moments
+from ._moments import moments_of_columns, square
+from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._problem import RoundProblem
 from ._products import sum_over_rows, times_rows
@@ -129,4 +130,4 @@ class KeptProblem(RoundProblem):
         if self.objective.samples.w is not None:
             weights *= self.objective.samples.w
         self.objective.count_moments(len(weights), len(self._columns))
-        return self._assembled(weighted_moments(weights, self._columns))
+        return self._assembled(square(moments_of_columns(weights, self._columns), len(self._columns)))

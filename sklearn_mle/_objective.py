@@ -7,13 +7,13 @@ derivative by the outputs of a row is w (p - y), for any network (MATHEMATICS: s
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 
 from ._layout import Layout
+from ._moments import draw_pairs, moments_of_columns, moments_of_rows, repeated, square
 from ._network import Network
-from ._products import moments_of_rows, sum_over_rows
+from ._products import sum_over_rows
 from ._samples import SEED, Block, Samples
 from ._softmax import curvature_product, nll_and_residual, pair_weights, softmax
 from ._typing import BoolArray, FloatArray, IntArray
@@ -22,14 +22,6 @@ from ._typing import BoolArray, FloatArray, IntArray
 # bytes, or this share of X.
 _KEEP_BYTES = 1 << 26
 _KEEP_SHARE = 0.15
-# From this many pairs of classes on, one wide matrix product for all beats one narrow one for each.
-MANY_PAIRS = 8
-# Up to so many entries of the weighted columns of all pairs, what counts is the number of calls.
-_FEW_ENTRIES = 1 << 16
-# The products of all pairs of columns are taken for so many rows at a time.
-_TOGETHER_BYTES = 1 << 23
-_LEAST_TOGETHER = 512
-_ROWS_AT_A_TIME = 1 << 16
 
 
 class NegativeLogLikelihood:
@@ -223,11 +215,11 @@ class NegativeLogLikelihood:
             if center is None:
                 return (moments_of_rows(block.rows(), weights, fit_intercept),)
             columns = block.features(center, transform, with_one=fit_intercept)
-            return (_moments_of(n_pairs)(weights, columns),)
+            return (moments_of_columns(weights, columns),)
 
         (total,) = self.samples.sum(block_terms, q, n_pairs)
         self.count_moments(n_pairs, q)
-        return _square(total, q)
+        return square(total, q)
 
     def count_moments(self, n_pairs: float, q: int) -> None:
         """Count second moments of q columns with so many weightings, by their operations over those of a pass."""
@@ -251,13 +243,13 @@ class NegativeLogLikelihood:
         curvature = self.row_curvature(theta)
         total = float(curvature.sum())
         rng = np.random.default_rng(SEED)
-        rows = _repeated(curvature, n_terms / total if total else 0.0, rng)
+        rows = repeated(curvature, n_terms / total if total else 0.0, rng)
         if self._n_outputs == 1:
             groups: list[IntArray] = [rows]
         else:
             total /= 2
             proba = self._proba_of(theta, rows, kept)
-            pairs = _draw_pairs(proba, rng)
+            pairs = draw_pairs(proba, rng)
             order = np.argsort(pairs, kind="stable")
             n_pairs = self._n_outputs * (self._n_outputs - 1) // 2
             groups = np.split(rows[order], np.cumsum(np.bincount(pairs, minlength=n_pairs))[:-1])
@@ -361,94 +353,9 @@ def _own_below(proba: FloatArray, y: IntArray, limit: float) -> BoolArray:
     return proba[y, np.arange(len(y))] < limit
 
 
-def _repeated(shares: FloatArray, times: float, rng: np.random.Generator) -> IntArray:
-    """Each index of `shares` (n,) about shares * times times: rounded up or down by chance, without bias."""
-    found = []
-    for start in range(0, len(shares), _ROWS_AT_A_TIME):
-        means = shares[start : start + _ROWS_AT_A_TIME] * times
-        counts = (means + rng.random(len(means))).astype(np.intp)
-        some = np.flatnonzero(counts)
-        found.append(np.repeat(some + start, counts[some]))
-    return np.concatenate(found)
-
-
-def _draw_pairs(proba: FloatArray, rng: np.random.Generator) -> IntArray:
-    """For each row a pair of classes k < l, in the order of `pair_weights`, by chance in proportion to p_k p_l."""
-    n_outputs, n_rows = proba.shape
-    # p_k p_l = p_k (1 - p_k) times p_l / (1 - p_k).
-    first = _draw(proba * (1 - proba), rng)
-    rest = proba.copy()
-    rest[first, np.arange(n_rows)] = 0.0
-    second = _draw(rest, rng)
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    return low * n_outputs - low * (low + 1) // 2 + high - low - 1
-
-
-def _draw(weights: FloatArray, rng: np.random.Generator) -> IntArray:
-    """One index for each column of weights (K, B), with a chance in proportion to them; of a weight above zero."""
-    totals = np.cumsum(weights, axis=0)
-    level = totals[-1] * rng.random(weights.shape[1], dtype=weights.dtype)
-    return (totals <= level).sum(axis=0).clip(max=len(weights) - 1)
-
-
 def _weighted_curvature(proba: FloatArray, dz: FloatArray, block: Block) -> FloatArray:
     """w (diag p - p p') dz, in place."""
     dz = curvature_product(proba, dz)
     if block.w is not None:
         dz *= block.w
     return dz
-
-
-def weighted_moments(weights: FloatArray, columns: FloatArray) -> FloatArray:
-    """Second moments (n_weights, q, q) of columns (q, B), with each of the weights (n_weights, B)."""
-    return _square(_moments_of(len(weights))(weights, columns), len(columns))
-
-
-def _moments_of(n_weights: int) -> Callable[[FloatArray, FloatArray], FloatArray]:
-    return _moments_together if n_weights >= MANY_PAIRS else _moments_apart
-
-
-def _square(moments: FloatArray, q: int) -> FloatArray:
-    """Moments (..., q, q), also from upper triangles (..., q (q + 1) / 2)."""
-    if moments.ndim == 3:
-        return moments
-    upper = _upper_triangle(q)
-    out = np.empty((len(moments), q, q))
-    out[:, upper[0], upper[1]] = moments
-    out[:, upper[1], upper[0]] = moments
-    return out
-
-
-def _moments_apart(weights: FloatArray, columns: FloatArray) -> FloatArray:
-    """(n_pairs, q, q): one weighted product a pair."""
-    if len(weights) * columns.size <= _FEW_ENTRIES:
-        return (columns * weights[:, None, :]) @ columns.T
-    weighted = np.empty_like(columns)
-    return np.stack([sum_over_rows(np.multiply(columns, w, out=weighted), columns.T) for w in weights])
-
-
-def _moments_together(weights: FloatArray, columns: FloatArray) -> FloatArray:
-    """(n_pairs, q (q + 1) / 2), the upper triangles: one matrix product for all pairs.
-
-    Each v v' is laid out as the products of two entries of v, of which pairs of classes only differ in the
-    weights.
-    """
-    q, n_rows = columns.shape
-    n_products = q * (q + 1) // 2
-    width = min(max(_LEAST_TOGETHER, _TOGETHER_BYTES // (8 * n_products)), n_rows)
-    products = np.empty((n_products, width))
-    total = np.zeros((len(weights), n_products))
-    for start in range(0, n_rows, width):
-        part = columns[:, start : start + width]
-        here = products[:, : part.shape[1]]
-        row = 0
-        for j in range(q):
-            np.multiply(part[j], part[j:], out=here[row : row + q - j])
-            row += q - j
-        total += sum_over_rows(weights[:, start : start + width], here.T)
-    return total
-
-
-@lru_cache(maxsize=16)
-def _upper_triangle(q: int) -> tuple[IntArray, IntArray]:
-    return np.triu_indices(q)

@@ -21,23 +21,12 @@ from functools import cached_property
 
 import numpy as np
 from scipy import linalg
-from scipy.linalg import lapack
 
 from ._layout import Layout, gauge_basis
 from ._samples import Samples
 from ._typing import FloatArray
+from ._whitening import Columns, columns_of, diagonal_transform, penalised_whitening, whitening
 
-# A residual of at most this many roundings of the entries it came from is taken for rounding.
-_ROUNDINGS = 32.0
-# Of a column of variance one, the part that Gram's matrix (of squared condition) still shows in digits enough.
-_SAFE_PIVOT = 1e-8
-_MAX_REFINEMENTS = 6
-# Squares taken this many deviations off the mean keep ten digits of the variance.
-_FAR = 1e3
-# Second moments of a sample of this many rows a column whiten well enough, where there are many more.
-_MOMENT_ROWS = 30
-_LEAST_MOMENT_ROWS = 4096
-_MANY_ROWS = 4
 # Above this many columns second moments cost more than they gain: only scales are taken.
 _MAX_DENSE_FEATURES = 3000
 _MAX_SPARSE_FEATURES = 500
@@ -236,24 +225,24 @@ def null_coordinates(
     a = np.trace(A) / A.shape[0]
     widest = _MAX_SPARSE_FEATURES if samples.is_sparse else _MAX_DENSE_FEATURES
     wide = samples.n_features > widest and not whiten
-    columns, rows = _columns(samples, fit_intercept, wide)
+    columns, rows = columns_of(samples, fit_intercept, wide)
     mass = a * samples.total_weight
     class_metric = A / a
     if wide:
-        transform, feature_metric, null = _diagonal_transform(columns, mass, C)
+        transform, feature_metric, null = diagonal_transform(columns, mass, C)
         # Without second moments the model of the curvature is a diagonal: one for each logit.
         basis = np.eye(basis.shape[0])
         class_metric = np.diag(shares * (1 - shares)) / a if len(basis) > 1 else class_metric
     elif np.isinf(C):
-        transform, null = _whitening(columns, rows, fit_intercept)
+        transform, null = whitening(columns, rows, fit_intercept)
         if null.shape[1] and rows is not samples:
             # What does not vary in some rows may vary in others.
-            columns = _Columns(samples, fit_intercept, with_moments=True)
-            transform, null = _whitening(columns, samples, fit_intercept)
+            columns = Columns(samples, fit_intercept, with_moments=True)
+            transform, null = whitening(columns, samples, fit_intercept)
         transform = transform / np.sqrt(mass)
         feature_metric = np.eye(transform.shape[1])
     else:
-        transform, feature_metric = _penalised_whitening(columns, mass, C)
+        transform, feature_metric = penalised_whitening(columns, mass, C)
         null = np.zeros((samples.n_features, 0))
     center = _shifted_center(samples, columns)
     layers = [(np.zeros((basis.shape[0], samples.n_features)), intercepts)]
@@ -261,18 +250,6 @@ def null_coordinates(
         network_layout, basis, transform, center, 1.0 / np.sqrt(mass), network_layout.pack(layers), null, feature_metric
     )
     return coordinates, class_metric
-
-
-def _columns(samples: Samples, fit_intercept: bool, wide: bool) -> tuple["_Columns", Samples]:
-    """Statistics of the columns, and the rows that they are of: a sample does where all columns vary in it."""
-    enough = max(_LEAST_MOMENT_ROWS, _MOMENT_ROWS * samples.n_features)
-    if not wide and samples.n_rows >= _MANY_ROWS * enough:
-        rows = samples.sample(enough)
-        if rows.total_weight > 0:
-            columns = _Columns(rows, fit_intercept, with_moments=True)
-            if (columns.scale > 0).all():
-                return columns, rows
-    return _Columns(samples, fit_intercept, with_moments=not wide), samples
 
 
 def _null_model(shares: FloatArray, basis: FloatArray, fit_intercept: bool) -> tuple[FloatArray, FloatArray | None]:
@@ -304,7 +281,7 @@ def box_coordinates(
     shares = samples.class_weights / samples.total_weight
     _, intercepts = _null_model(shares, gauge_basis(n_outputs), layout.fit_intercept)
     mass = float(np.mean(shares * (1 - shares))) * samples.total_weight
-    columns = _Columns(samples, layout.fit_intercept, with_moments=False)
+    columns = Columns(samples, layout.fit_intercept, with_moments=False)
     curvature = mass * columns.scale**2 + 1 / C
     transform = 1 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
     least = np.clip(0.0, *bounds)
@@ -337,129 +314,10 @@ def box_point(coordinates: Coordinates, theta: FloatArray) -> FloatArray:
     return coordinates.flat(blocks)
 
 
-def _shifted_center(samples: Samples, columns: "_Columns") -> FloatArray:
+def _shifted_center(samples: Samples, columns: Columns) -> FloatArray:
     """Set `samples.shift` where W x + b would lose its digits; return the means that are left."""
     offsets = np.abs(columns.mean) > _MAX_OFFSET[samples.dtype.char] * columns.scale
     if samples.is_sparse or not np.any(offsets & (columns.scale > 0)):
         return columns.mean
     samples.shift = columns.mean.astype(samples.dtype)
     return columns.mean - samples.shift
-
-
-class _Columns:
-    """Means, scales and (where asked) second moments of the columns about their means; one pass, seldom two."""
-
-    def __init__(self, samples: Samples, center: bool, with_moments: bool) -> None:
-        pilot = samples.pilot_mean() if center else np.zeros(samples.n_features)
-        self._take(samples, pilot, center, with_moments)
-        if center and np.any(np.abs(self.mean - pilot) > _FAR * self.scale):
-            # The pilot was too far off: squares about it have lost the variance to rounding.
-            self._take(samples, self.mean, center, with_moments)
-        # The entries of a column are known to their rounding.
-        self.rounding = np.finfo(samples.dtype).eps * np.hypot(self.mean, self.scale)
-        if center:
-            self.scale[self.scale <= _ROUNDINGS * self.rounding] = 0.0
-
-    def _take(self, samples: Samples, pilot: FloatArray, center: bool, with_moments: bool) -> None:
-        """Mean, scale and moments from sums about the pilot."""
-        gram = None
-        if with_moments:
-            sums, gram = samples.gram(pilot, None)
-            squares = np.diag(gram).copy()
-        else:
-            sums, squares = samples.column_sums(pilot)
-        if not np.isfinite(squares).all():
-            large = np.flatnonzero(~np.isfinite(squares)).tolist()
-            raise ValueError(f"Entries of X too large to be squared in float64, in columns {large}: change their unit.")
-        offset = sums / samples.total_weight if center else np.zeros(samples.n_features)
-        self.mean = pilot + offset
-        self.scale = np.sqrt(np.maximum(squares / samples.total_weight - offset**2, 0.0))
-        self._moments = None if gram is None else gram / samples.total_weight - np.outer(offset, offset)
-
-    @property
-    def moments(self) -> FloatArray:
-        """Second moments about the means, (p, p), where they were asked for."""
-        assert self._moments is not None
-        return self._moments
-
-
-def _whitening(columns: _Columns, samples: Samples, center: bool) -> tuple[FloatArray, FloatArray]:
-    """T (p, r) with T' S T = I, and the null space of X, by pivoted Cholesky with refinement.
-
-    A Gram matrix shows a nearly dependent column only down to the square root of the rounding. Columns with
-    less of their own than that are replaced by their residual, and the Gram matrix of the replaced columns
-    is taken anew from the rows: CholeskyQR2 with pivoting (Fukaya et al., 2020, SIAM J. Sci. Comput. 42(1)).
-    """
-    n_features = samples.n_features
-    varying = np.flatnonzero(columns.scale > 0)
-    transform = np.zeros((n_features, len(varying)))
-    transform[varying, np.arange(len(varying))] = 1 / columns.scale[varying]
-    gram = columns.moments if len(varying) == n_features else columns.moments[np.ix_(varying, varying)]
-    gram = (gram / columns.scale[varying]) / columns.scale[varying, None]
-    null = [np.eye(n_features)[:, columns.scale == 0]]
-    for refinement in range(_MAX_REFINEMENTS + 1):
-        deviation = np.sqrt(np.maximum(np.diag(gram), 0.0))
-        empty = deviation <= _ROUNDINGS * (columns.rounding @ np.abs(transform))
-        null.append(transform[:, empty])
-        if empty.any():
-            deviation, transform, gram = deviation[~empty], transform[:, ~empty], gram[np.ix_(~empty, ~empty)]
-        transform = transform / deviation
-        gram = gram / np.outer(deviation, deviation)
-        if not transform.shape[1]:
-            break
-        factor, pivots, rank, _ = lapack.dpstrf(gram, tol=_SAFE_PIVOT, lower=1)
-        order = pivots - 1
-        own, rest = order[:rank], order[rank:]
-        lower = np.tril(factor[:rank, :rank])
-        kept = lapack.dtrtrs(lower, transform[:, own].T, lower=1)[0].T
-        # What a column has of its own may be rounding even where the column is not.
-        spurious = _ROUNDINGS * (columns.rounding @ np.abs(kept)) >= 1.0
-        null.append(kept[:, spurious])
-        kept = kept[:, ~spurious]
-        if not len(rest):
-            transform = kept
-            break
-        residual = transform[:, rest] - kept @ factor[rank:, :rank][:, ~spurious].T
-        if refinement == _MAX_REFINEMENTS:
-            null.append(residual)
-            transform = kept
-            break
-        transform = np.hstack([kept, residual])
-        sums, gram = samples.gram(columns.mean, transform)
-        gram /= samples.total_weight
-        if center:
-            gram -= np.outer(sums, sums) / samples.total_weight**2
-    return transform, _orthonormal(np.hstack(null))
-
-
-def _orthonormal(directions: FloatArray) -> FloatArray:
-    """An orthonormal basis of the span."""
-    if not directions.shape[1]:
-        return directions
-    return linalg.qr(directions / np.linalg.norm(directions, axis=0), mode="economic")[0]
-
-
-def _penalised_whitening(columns: _Columns, mass: float, C: float) -> tuple[FloatArray, FloatArray]:
-    """T with T' (a N S + I / C) T = I, and T' (a N S) T."""
-    curvature = mass * columns.moments
-    scale = 1 / np.sqrt(np.diag(curvature) + 1 / C)
-    scaled = curvature * np.outer(scale, scale)
-    full = scaled + np.diag(scale**2 / C)
-    # Where collinear columns of large scale leave the prior below rounding, the metric rounds it up.
-    jitter = 0.0
-    while True:
-        factor, info = lapack.dpotrf(full + jitter * np.eye(len(full)), lower=1, clean=1)
-        if info == 0:
-            break
-        jitter = max(10 * jitter, len(full) * np.finfo(float).eps)
-    inverse, _ = lapack.dtrtri(factor, lower=1)
-    return scale[:, None] * inverse.T, inverse @ scaled @ inverse.T
-
-
-def _diagonal_transform(columns: _Columns, mass: float, C: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Diagonal T, the diagonal of T' (a N S) T, and the constant columns as null space where C is inf."""
-    curvature = mass * columns.scale**2
-    full = curvature + 1 / C
-    transform = np.where(full > 0, 1 / np.sqrt(np.where(full > 0, full, 1.0)), 0.0)
-    # Rank is not looked for among so many columns; constant ones keep their coefficient of zero.
-    return transform, curvature * transform**2, np.zeros((len(full), 0))

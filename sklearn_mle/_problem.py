@@ -7,7 +7,8 @@ import numpy as np
 
 from ._curvature import CoupledCurvature, Curvature, DiagonalCurvature, KroneckerCurvature
 from ._layout import pair_basis
-from ._objective import MANY_PAIRS, NegativeLogLikelihood
+from ._moments import MANY_PAIRS
+from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._typing import FloatArray, IntArray
 

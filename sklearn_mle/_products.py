@@ -46,33 +46,6 @@ def sum_over_rows(A: FloatArray, X: FloatArray) -> FloatArray:
     return total
 
 
-def moments_of_rows(X: FloatArray, weights: FloatArray | None, with_one: bool) -> FloatArray:
-    """Sums of w x x' over the rows x of X (B, p), for each of the weights (n, B), or weights of one: (n, q, q).
-
-    A one follows the p entries of each row if asked; q counts it.
-    """
-    n_rows, p = X.shape
-    if weights is None:
-        out = np.empty((1, p + with_one, p + with_one))
-        out[0, :p, :p] = sum_over_rows(X.T, X)
-        if with_one:
-            out[0, p, :p] = out[0, :p, p] = X.sum(axis=0)
-            out[0, p, p] = n_rows
-        return out
-    out = np.empty((len(weights), p + with_one, p + with_one))
-    # Columns, which are weighted, and rows as they are: neither has to be laid out anew.
-    weighted = np.empty((p + with_one, n_rows))
-    for moments, w in zip(out, weights, strict=True):
-        np.multiply(X.T, w, out=weighted[:p])
-        if with_one:
-            weighted[p] = w
-        moments[:, :p] = sum_over_rows(weighted, X)
-        if with_one:
-            moments[:p, p] = moments[p, :p]
-            moments[p, p] = w.sum()
-    return out
-
-
 def _pieces(n_rows: int, work_a_row: int) -> tuple[int, int]:
     """Rows of a piece, and where the last whole piece ends; 0 where the product is better taken as one."""
     least, most = _PIECE_ROWS

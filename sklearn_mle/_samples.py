@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache, cached_property
-from threading import Lock
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from scipy.special import entr
-from threadpoolctl import ThreadpoolController
 
-from ._products import moments_of_rows, sum_over_rows, times_rows
+from ._moments import moments_of_rows
+from ._products import sum_over_rows, times_rows
 from ._targets import rows_by_class
+from ._threads import single_threaded_blas
 from ._typing import Design, FloatArray, IntArray, Targets
 
 # Draws are the same each time. The seed is none that data are generated from, which would then depend on the draws.
@@ -455,37 +455,3 @@ class _Total:
                 self.parts[i] += value
         else:
             self.parts.extend(parts)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """The libraries of BLAS, by one look at what is loaded: NumPy's and SciPy's are there when this module is."""
-    return ThreadpoolController().select(user_api="blas")
-
-
-_pin_lock = Lock()
-_n_pins = 0
-_pin: Any = None
-
-
-@contextmanager
-def single_threaded_blas() -> Iterator[None]:
-    """Context in which BLAS has one thread; of fits that overlap, in threads of their own, the last one restores."""
-    global _n_pins, _pin
-    with _pin_lock:
-        if not _n_pins:
-            _pin = _blas().limit(limits=1)
-        _n_pins += 1
-    try:
-        yield
-    finally:
-        with _pin_lock:
-            _n_pins -= 1
-            if not _n_pins:
-                _pin.restore_original_limits()
-
-
-def available_threads() -> int:
-    """Threads that BLAS may use now, so that OMP_NUM_THREADS and limits set by joblib are respected."""
-    counts = [library.num_threads for library in _blas().lib_controllers]
-    return max(counts, default=1)

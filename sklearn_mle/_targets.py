@@ -1,10 +1,9 @@
 """What users hand in as y and weights, as arrays: class indices or distributions, and w >= 0."""
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -121,19 +120,25 @@ def label_indices(y: Any, classes: np.ndarray) -> IntArray:
     return index.astype(np.int32)
 
 
-def check_weights(sample_weight: Any, X: Any) -> FloatArray | None:
-    """Float64 weights (n,), or None for None."""
+def check_weights(sample_weight: Any, rows: Any) -> FloatArray | None:
+    """Float64 weights (n,) of the rows (n, ...), or None for None."""
     if sample_weight is None:
         return None
-    n_rows = X.shape[0]
-    if isinstance(sample_weight, Real) or getattr(sample_weight, "shape", None) == ():
-        sample_weight = np.full(n_rows, sample_weight, dtype=float)
-    w = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    if w.ndim != 1:
-        raise ValueError(f"sample_weight must be a number or of shape (n_samples,); got shape {w.shape}.")
-    check_consistent_length(X, w)
+    n_rows = rows.shape[0]
+    try:
+        w = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sample_weight must hold numbers, one for each sample: {error}.") from error
+    if w.ndim == 0:
+        w = np.full(n_rows, float(w))
+    if w.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight has shape {w.shape}; expected ({n_rows},), a number for each sample, or a single number."
+        )
+    if not np.isfinite(w).all():
+        raise ValueError("sample_weight contains NaN or infinite values; a weight is a finite number, at least 0.")
     if (w < 0).any():
-        raise ValueError("sample_weight must not be negative.")
+        raise ValueError(f"sample_weight must not be negative (the least is {w.min():g}).")
     if not w.any():
         raise ValueError("sample_weight is zero for every sample; at least one weight must be positive.")
     return w

@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier
-from sklearn_mle._samples import single_threaded_blas
+from sklearn_mle._threads import single_threaded_blas
 from sklearn_mle.metrics import cross_entropy, neg_cross_entropy_scorer
 
 NAMES = np.array(["ant", "bee", "cow"])

@@ -385,7 +385,7 @@ BAD_WEIGHTS = [
     ([0.0, 0.0], "weight.*zero"),
     (0.0, "weight.*zero"),
     (-1.0, "weight.*negative"),
-    ([1.0, np.nan], "weight.*nan"),
+    ([1.0, np.nan], "weight.*NaN"),
     ([1.0, np.inf], "weight.*infinite"),
     ([1.0, 1.0, 1.0], "weight.*shape"),
     ([[1.0], [1.0]], "weight.*shape"),

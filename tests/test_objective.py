@@ -10,11 +10,10 @@ from scipy.special import log_softmax
 
 from sklearn_mle._layout import Layout, gauge_basis
 from sklearn_mle._network import Network
-from sklearn_mle._objective import NegativeLogLikelihood, _draw_pairs
+from sklearn_mle._objective import NegativeLogLikelihood
 from sklearn_mle._precondition import null_coordinates
 from sklearn_mle._problem import RoundProblem
 from sklearn_mle._samples import Samples
-from sklearn_mle._softmax import pair_weights
 
 N, P = 61, 3
 # What the products of a pass round to, relative to the largest entry.
@@ -217,6 +216,7 @@ def test_any_blocks_and_any_threads_give_the_same(kind, n_threads, rows_a_block,
             grad,
             objective.hessp(theta, direction),
             objective.pair_moments(theta, center, transform),
+            objective.pair_moments(theta, None, None),
             objective.largest_logit_change(direction),
             *objective.kronecker_moments(theta, center, transform),
             *objective.samples.gram(center, transform),
@@ -355,15 +355,6 @@ def test_a_sampled_hessian_has_nearly_the_eigenvalues_of_the_whole(K, weighted, 
     # Terms of rank one, n_terms / d of them a parameter: within (1 +- sqrt(d / n_terms))^2, but for the size of x.
     spread = 3 * np.sqrt(problem.size / n_terms)
     assert 1 - spread < ratios[0] < ratios[-1] < 1 + spread
-
-
-def test_a_pair_is_drawn_in_proportion_to_its_product():
-    proba = np.array([0.5, 0.3, 0.0, 0.2])
-    n_rows = 200_000
-    pairs = _draw_pairs(np.tile(proba[:, None], n_rows), np.random.default_rng(0))
-    weights = pair_weights(proba[:, None])[:, 0]
-    assert_allclose(np.bincount(pairs, minlength=6) / n_rows, weights / weights.sum(), atol=4e-3)
-    assert not np.isin(pairs, np.flatnonzero(weights == 0)).any()
 
 
 @pytest.mark.parametrize("soft", [False, True])

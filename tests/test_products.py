@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from sklearn_mle import _products
-from sklearn_mle._products import moments_of_rows, sum_over_rows, times_rows
+from sklearn_mle._products import sum_over_rows, times_rows
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(0, 7), st.integers(0, 40))
 LAYOUTS = {
@@ -53,13 +53,3 @@ def test_a_result_is_written_where_it_is_asked_for():
     X, weights, out = drawn(3000, 5), drawn(2, 5), np.empty((3, 3000))
     assert times_rows(weights, X, out=out[:2]).base is out
     assert_allclose(out[:2], weights @ X.T, rtol=1e-13)
-
-
-@pytest.mark.parametrize("with_one", [True, False])
-@pytest.mark.parametrize("weighted", [True, False])
-def test_moments_of_rows_are_their_sums(weighted, with_one):
-    X = drawn(3000, 20)
-    weights = np.random.default_rng(1).uniform(size=(3, 3000)) if weighted else None
-    rows = np.column_stack([X, np.ones(len(X))]) if with_one else X
-    expected = [(rows.T * w) @ rows for w in (np.ones((1, 3000)) if weights is None else weights)]
-    assert_allclose(moments_of_rows(X, weights, with_one), expected, rtol=1e-11, atol=1e-11)

@@ -1,0 +1,131 @@
+"""Second moments of rows with many weightings, from all rows or from draws.
+
+They are what the Hessian of the linear model is made of: one weighting for each pair of classes.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from ._products import sum_over_rows
+from ._typing import FloatArray, IntArray
+
+# From this many pairs of classes on, one wide matrix product for all beats one narrow one for each.
+MANY_PAIRS = 8
+# Up to so many entries of the weighted columns of all pairs, what counts is the number of calls.
+_FEW_ENTRIES = 1 << 16
+# The products of all pairs of columns are taken for so many rows at a time.
+_TOGETHER_BYTES = 1 << 23
+_LEAST_TOGETHER = 512
+_ROWS_AT_A_TIME = 1 << 16
+
+
+def moments_of_rows(X: FloatArray, weights: FloatArray | None, with_one: bool) -> FloatArray:
+    """Sums of w x x' over the rows x of X (B, p), for each of the weights (n, B), or weights of one: (n, q, q).
+
+    A one follows the p entries of each row if asked; q counts it.
+    """
+    n_rows, p = X.shape
+    if weights is None:
+        out = np.empty((1, p + with_one, p + with_one))
+        out[0, :p, :p] = sum_over_rows(X.T, X)
+        if with_one:
+            out[0, p, :p] = out[0, :p, p] = X.sum(axis=0)
+            out[0, p, p] = n_rows
+        return out
+    out = np.empty((len(weights), p + with_one, p + with_one))
+    # Columns, which are weighted, and rows as they are: neither has to be laid out anew.
+    weighted = np.empty((p + with_one, n_rows))
+    for moments, w in zip(out, weights, strict=True):
+        np.multiply(X.T, w, out=weighted[:p])
+        if with_one:
+            weighted[p] = w
+        moments[:, :p] = sum_over_rows(weighted, X)
+        if with_one:
+            moments[:p, p] = moments[p, :p]
+            moments[p, p] = w.sum()
+    return out
+
+
+def moments_of_columns(weights: FloatArray, columns: FloatArray) -> FloatArray:
+    """Sums of w v v' over the columns v of (q, B), for each of the weights (n, B); of many weights upper triangles.
+
+    `square` makes (n, q, q) of either, and of sums of them.
+    """
+    return (_moments_together if len(weights) >= MANY_PAIRS else _moments_apart)(weights, columns)
+
+
+def square(moments: FloatArray, q: int) -> FloatArray:
+    """Moments (..., q, q), also from upper triangles (..., q (q + 1) / 2)."""
+    if moments.ndim == 3:
+        return moments
+    upper = _upper_triangle(q)
+    out = np.empty((len(moments), q, q))
+    out[:, upper[0], upper[1]] = moments
+    out[:, upper[1], upper[0]] = moments
+    return out
+
+
+def _moments_apart(weights: FloatArray, columns: FloatArray) -> FloatArray:
+    """(n_pairs, q, q): one weighted product a pair."""
+    if len(weights) * columns.size <= _FEW_ENTRIES:
+        return (columns * weights[:, None, :]) @ columns.T
+    weighted = np.empty_like(columns)
+    return np.stack([sum_over_rows(np.multiply(columns, w, out=weighted), columns.T) for w in weights])
+
+
+def _moments_together(weights: FloatArray, columns: FloatArray) -> FloatArray:
+    """(n_pairs, q (q + 1) / 2), the upper triangles: one matrix product for all pairs.
+
+    Each v v' is laid out as the products of two entries of v, of which pairs of classes only differ in the
+    weights.
+    """
+    q, n_rows = columns.shape
+    n_products = q * (q + 1) // 2
+    width = min(max(_LEAST_TOGETHER, _TOGETHER_BYTES // (8 * n_products)), n_rows)
+    products = np.empty((n_products, width))
+    total = np.zeros((len(weights), n_products))
+    for start in range(0, n_rows, width):
+        part = columns[:, start : start + width]
+        here = products[:, : part.shape[1]]
+        row = 0
+        for j in range(q):
+            np.multiply(part[j], part[j:], out=here[row : row + q - j])
+            row += q - j
+        total += sum_over_rows(weights[:, start : start + width], here.T)
+    return total
+
+
+@lru_cache(maxsize=16)
+def _upper_triangle(q: int) -> tuple[IntArray, IntArray]:
+    return np.triu_indices(q)
+
+
+def repeated(shares: FloatArray, times: float, rng: np.random.Generator) -> IntArray:
+    """Each index of `shares` (n,) about shares * times times: rounded up or down by chance, without bias."""
+    found = []
+    for start in range(0, len(shares), _ROWS_AT_A_TIME):
+        means = shares[start : start + _ROWS_AT_A_TIME] * times
+        counts = (means + rng.random(len(means))).astype(np.intp)
+        some = np.flatnonzero(counts)
+        found.append(np.repeat(some + start, counts[some]))
+    return np.concatenate(found)
+
+
+def draw_pairs(proba: FloatArray, rng: np.random.Generator) -> IntArray:
+    """For each row a pair of classes k < l, in the order of `pair_weights`, by chance in proportion to p_k p_l."""
+    n_outputs, n_rows = proba.shape
+    # p_k p_l = p_k (1 - p_k) times p_l / (1 - p_k).
+    first = _draw(proba * (1 - proba), rng)
+    rest = proba.copy()
+    rest[first, np.arange(n_rows)] = 0.0
+    second = _draw(rest, rng)
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    return low * n_outputs - low * (low + 1) // 2 + high - low - 1
+
+
+def _draw(weights: FloatArray, rng: np.random.Generator) -> IntArray:
+    """One index for each column of weights (K, B), with a chance in proportion to them; of a weight above zero."""
+    totals = np.cumsum(weights, axis=0)
+    level = totals[-1] * rng.random(weights.shape[1], dtype=weights.dtype)
+    return (totals <= level).sum(axis=0).clip(max=len(weights) - 1)
