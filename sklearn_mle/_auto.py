@@ -61,6 +61,8 @@ _START_ROWS = 100
 _MOST_OF_START = 1 / 16
 # Nats: a hundredth of what estimates are polished to.
 _NOTHING_LEFT = 1e-14
+# Nats: from here no step with the Hessian of the point before ends there.
+_FAR_FROM_DONE = 1e-2
 # Beyond this the d x d matrix is not formed.
 _MAX_EXACT_SIZE = 3000
 
@@ -147,7 +149,7 @@ class CurvatureSchedule:
         # One step of conjugate gradients that cost more than the exact Hessian settles the question.
         self.exact = self.exact or (self.problem.size <= _MAX_EXACT_SIZE and self._patience < spent < np.inf)
         if self.exact:
-            if self._hessian is not None and decrement < np.inf:
+            if self._hessian is not None and decrement < _FAR_FROM_DONE:
                 # A step that gains little hardly moves the curvature. What was left shrinks by the same factor again
                 # with the Hessian of the point before: where that leaves nothing, a new one is not asked for.
                 left = 0.5 * float(g @ self._hessian.solve(g))

@@ -34,6 +34,8 @@ _BLOCK_ROWS = (512, 32000)
 _COLUMN_BYTES = 1 << 19
 # A block with fewer operations than this is not worth the hand-over to another thread, and the interpreter's lock.
 _THREAD_WORK = 7 << 19
+# So many products of moments take the time of one of an evaluation.
+_PRODUCTS_OF_MOMENTS = 5
 # Up to so many multiplications BLAS takes one thread of its own accord.
 _UNTHREADED_WORK = 1 << 16
 # Softmax and residual of one logit, in units of a product.
@@ -283,7 +285,8 @@ class Samples:
                 of_block.add(function(piece))
             return of_block.parts
 
-        self.each(in_pieces, total.add, n_columns * (n_columns * n_moments + self.n_features))
+        products = n_columns * (n_columns * n_moments + self.n_features)
+        self.each(in_pieces, total.add, products // _PRODUCTS_OF_MOMENTS)
         return tuple(total.parts)
 
     def outputs_like(self, n_outputs: int) -> FloatArray:

@@ -34,13 +34,14 @@ def encode_labels(y: Any) -> tuple[np.ndarray, IntArray]:
     y = y if are_integers(y) else column_or_1d(y, warn=True)
     if y.dtype.kind in "iu" and len(y):
         low = y.min()
-        if int(y.max()) - int(low) < len(y):
+        n_values = int(y.max()) - int(low) + 1
+        if n_values <= len(y):
             # Few integers: a table of them is faster than sorting. Differences are taken modulo 2^bits, as unsigned.
             native = y.dtype.newbyteorder("=")
             places = y
             if low or y.dtype != np.intp:
                 places = (y.astype(native, copy=False) - low.astype(native)).view(f"u{native.itemsize}").astype(np.intp)
-            counts = rows_by_class(places, int(places.max()) + 1)
+            counts = rows_by_class(places, n_values)
             seen = np.flatnonzero(counts)
             classes = (seen.astype(native) + low.astype(native)).astype(y.dtype)
             if len(seen) == len(counts):
