@@ -131,6 +131,42 @@ class ScaledRows:
             size += float((abs(design).T @ weight[rows]).sum())
         return total[1:].ravel(), EPS * size
 
+    def split_by_columns(self) -> FloatArray | None:
+        """A direction made of all single columns that split the classes; None if none does, or for soft labels.
+
+        A column splits them at t if some classes have no entry above t, and the others none below: its direction moves
+        the latter up by x - t. A dummy that some class never has splits at 0.
+        """
+        if self.inside.any():
+            return None
+        present, low, high = self._ranges()
+        order = np.lexsort((high, low), axis=0)
+        top = np.maximum.accumulate(np.take_along_axis(high, order, axis=0), axis=0)[:-1]
+        bottom = np.take_along_axis(low, order, axis=0)[1:]
+        splits = (top <= bottom) & self.usable[: low.shape[1]]
+        if not self.intercept:
+            splits &= (top <= 0) & (bottom >= 0)
+        V = np.zeros((self.n_classes, self.q))
+        for r in range(len(splits)):
+            columns = np.flatnonzero(splits[r])
+            above = present[order[r + 1 :, columns]]
+            V[above, columns] += 1.0
+            if self.intercept:
+                at = 0.5 * (top[r, columns] + bottom[r, columns])
+                np.subtract.at(V[:, -1], above, np.broadcast_to(at, above.shape))
+        return V - V[0] if V.any() else None
+
+    def _ranges(self) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Classes with rows, and the least and largest entry of each scaled column in each of them, (classes, p)."""
+        present = np.unique(self.reference)
+        ends: list[list[FloatArray]] = [[], []]
+        for c in present:
+            own = self.X[np.flatnonzero(self.reference == c)]
+            for end, values in zip(ends, (own.min(axis=0), own.max(axis=0)), strict=True):
+                row = values.toarray().ravel() if sparse.issparse(values) else np.asarray(values).ravel()
+                end.append((row.astype(np.float64) - self.center) / self.scale)
+        return present, np.array(ends[0]), np.array(ends[1])
+
     def coefficient(self, k: int, j: int) -> FloatArray:
         """Coefficient j of class k, in units of X, as a function of V flat; the sign and zeros are what counts."""
         function = np.zeros((self.n_classes, self.q))

@@ -32,6 +32,7 @@ in the relative interior of the cone, and the rows still tied are tied along eve
 
 import enum
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,8 @@ from ._typing import BoolArray, Design, FloatArray, IntArray
 
 # Margins of a candidate this far below its largest may be on their way to zero; a check of all rows follows.
 _CANDIDATE_SLACK = 1e-2
+# Seconds spent on separation of more rows, at least, where some are separated.
+_REST_SECONDS = 5.0
 # Seconds spent on the names of features, at least.
 _NAMING_SECONDS = 1.0
 
@@ -146,13 +149,14 @@ def _relative_interior(
     The direction is None if there is none; the reason is "" if the answer is final. What was found before the
     search had to stop is returned with the reason.
     """
-    open_, total, V = rows.outside.copy(), None, None
+    start = time.monotonic()
+    open_, total = rows.outside.copy(), None
     guess = None if candidate is None else rows.from_original(candidate)
     cone = RecessionCone(rows, None if guess is None else rows.margins(guess)[0], deadline)
-    if guess is not None:
-        V = cone.clean(guess, _CANDIDATE_SLACK) if cone.violations(guess)[0].any() else guess
+    known = _known_directions(cone, guess)
     while open_.any():
         try:
+            V = next(known, None)
             V = cone.find(open_) if V is None else V
         except UndecidedError as error:
             return cone, rows.outside & ~open_, total, str(error)
@@ -162,8 +166,21 @@ def _relative_interior(
         if strict.any():
             total = V / rows.margins(V)[0].max() + (0.0 if total is None else total)
             open_ &= ~strict
-        V = None
+            # That classes are separated is known; whether more of them are is worth less.
+            now = time.monotonic()
+            cone.deadline = min(cone.deadline, now + max(_REST_SECONDS, now - start))
     return cone, rows.outside & ~open_, total, ""
+
+
+def _known_directions(cone: RecessionCone, guess: FloatArray | None) -> Iterator[FloatArray]:
+    """Directions of recession that need no linear program: by single columns, and what a guess may be on its way to."""
+    by_columns = cone.rows.split_by_columns()
+    if by_columns is not None and not cone.violations(by_columns)[0].any():
+        yield by_columns
+    if guess is not None:
+        V = cone.clean(guess, _CANDIDATE_SLACK) if cone.violations(guess)[0].any() else guess
+        if V is not None:
+            yield V
 
 
 def _named(cone: RecessionCone, strict: BoolArray, V: FloatArray) -> tuple[FloatArray, BoolArray, str]:

@@ -12,6 +12,7 @@ from scipy.optimize import linprog
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
 from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier
+from sklearn_mle._margins import ScaledRows
 from sklearn_mle._separation import SeparationKind, diagnose_separation, recession_signs
 
 COMPLETE, QUASI, OVERLAP = SeparationKind.COMPLETE, SeparationKind.QUASI_COMPLETE, SeparationKind.OVERLAP
@@ -407,9 +408,14 @@ def test_wide_sparse_is_not_densified():
     rng = np.random.default_rng(0)
     X = sparse.random_array((3000, 30_000), density=1e-3, format="csr", rng=rng)
     y = rng.integers(0, 2, 3000)
-    finding = diagnose_separation(X, y)
+    shared = np.flatnonzero(np.logical_and(*(X[y == k].sum(axis=0) > 0 for k in (0, 1))))
+    finding = diagnose_separation(X[:, shared], y)
     assert finding.kind is SeparationKind.UNDECIDED
     assert "unknowns" in finding.reason
+    # Columns that one class has to itself need no program.
+    finding = diagnose_separation(X, y)
+    assert finding.kind is QUASI
+    assert not np.isin(finding.features, shared).any()
     # Rows with entries of their own: any labels separate, and the direction itself is proof enough.
     direction = X.T @ np.where(y == 1, 1.0, -1.0)
     agreeing = (X @ direction > 0) == (y == 1)
@@ -422,6 +428,42 @@ def test_many_rows_take_seconds():
     start = time.monotonic()
     assert diagnose_separation(X, y).kind is OVERLAP
     assert time.monotonic() - start < 20
+
+
+def split(X, y, **how):
+    rows = ScaledRows(X, y, None, None, how.pop("intercept", True))
+    return rows, rows.split_by_columns()
+
+
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
+def test_single_columns_that_split_the_classes(convert):
+    X, y = overlapping(500, 6, 4)
+    X[:, 1] = np.where(np.isin(y, [0, 3]), np.abs(X[:, 1]) + 2.0, 2.0 - np.abs(X[:, 1]))
+    X[:, 2] = np.where(y == 2, 0.0, X[:, 2] > 1)
+    X[:, 4] = np.minimum(X[:, 4], np.where(y == 1, np.inf, 0.7))
+    X[y == 1, 4] = X[y != 1, 4].max()
+    rows, V = split(convert(X), y)
+    assert np.flatnonzero(np.ptp(V, axis=0)[:6]).tolist() == [1, 2, 4]
+    found, rounding = rows.margins(V)
+    assert np.all(found[rows.outside] >= -rounding[rows.outside])
+    assert np.all(rows.separated(V)[np.ix_(np.isin(y, [0, 3]), [1, 2])])
+    assert not rows.separated(V)[y == 0, 3].any()
+
+
+def test_without_an_intercept_columns_split_at_zero_alone():
+    X, y = overlapping(300, 3, 2)
+    X[:, 0] = np.where(y == 1, np.abs(X[:, 0]), -np.abs(X[:, 0]))
+    X[:, 1] = X[:, 0] + 5.0
+    _, V = split(X, y, intercept=False)
+    assert np.flatnonzero(V[1]).tolist() == [0]
+    _, V = split(X, y)
+    assert np.flatnonzero(V[1, :3]).tolist() == [0, 1]
+
+
+def test_no_column_splits_what_overlaps():
+    X, y = overlapping(300, 3, 3)
+    assert split(np.c_[X, np.ones(300)], y)[1] is None
+    assert split(X, np.random.default_rng(0).dirichlet(np.ones(3), size=300))[1] is None
 
 
 # -------------------------------------------------------------------------- which coefficients
