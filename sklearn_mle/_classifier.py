@@ -28,6 +28,7 @@ from ._targets import (
     encode_labels,
     is_matrix,
     label_indices,
+    what_is_wrong_with,
 )
 from ._threads import available_threads
 from ._typing import FloatArray, Targets
@@ -425,7 +426,10 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         finding = estimate.finding
         if finding is None:
             return without.rstrip()
-        remedy = "A finite C (a Gaussian prior on the weights), or prior='jeffreys', has an estimate that exists."
+        remedy = (
+            "With a finite C (a Gaussian prior on the weights) an estimate exists; so it does with prior='jeffreys', "
+            "which has standard errors, too."
+        )
         if finding.kind is SeparationKind.UNDECIDED:
             return (
                 f"{without}Classes seem to be separated: coefficients still grow where the likelihood does not, but "
@@ -460,12 +464,24 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             if are_integers(y):
                 X = validate_data(self, X, **options)
                 check_consistent_length(X, y)
+                classes, targets = encode_labels(y)
             else:
-                X, y = validate_data(self, X, y, **options)
-            classes, targets = encode_labels(y)
+                X, classes, targets = self._check_labels(X, y, options)
             if len(classes) < 2:
                 raise ValueError(f"y holds one class only, {classes.tolist()}; a classifier needs two or more.")
         return X, classes, targets
+
+    def _check_labels(self, X: Any, y: Any, options: dict[str, Any]) -> tuple[Any, np.ndarray, Targets]:
+        """Validated X, the classes and their indices; scikit-learn's complaint about y in more words."""
+        labels = y
+        try:
+            X, y = validate_data(self, X, y, **options)
+            return X, *encode_labels(y)
+        except (TypeError, ValueError) as error:
+            wrong = what_is_wrong_with(labels) if np.ndim(labels) == 1 else None
+            if wrong is None:
+                raise
+            raise ValueError(wrong) from error
 
     def _previous_fit(self) -> tuple[np.ndarray, FloatArray, FloatArray] | None:
         if not hasattr(self, "coef_"):

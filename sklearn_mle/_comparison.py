@@ -7,7 +7,7 @@ import numpy as np
 from scipy import linalg, stats
 
 from ._jeffreys import JeffreysProblem
-from ._maximum import Maximum
+from ._maximum import SAME_WEIGHT, Maximum, fitted_weight
 from ._pipeline import INTERCEPT, FittedModel, open_model
 from ._profile import restricted_minimum
 from ._typing import FloatArray
@@ -16,8 +16,6 @@ from ._typing import FloatArray
 _NESTED = 1e-6
 # A Wald test has as many degrees of freedom as its covariance has rank, down to this share of a deviation.
 _RANK = 1e-10
-# Total weights that differ by no more than this are the same rows.
-_SAME_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -133,12 +131,14 @@ def check_restricted(estimator: Any, maximum: Maximum) -> FittedModel:
     if not classifier.converged_:
         raise ValueError("The restricted model has not converged; raise its max_iter.")
     n_obs = maximum.samples.total_weight
-    total = classifier.nll_ / classifier.loss_ if classifier.loss_ else n_obs
-    if abs(total - n_obs) > _SAME_WEIGHT * n_obs:
+    total = fitted_weight(classifier, n_obs)
+    if abs(total - n_obs) > SAME_WEIGHT * n_obs:
         raise ValueError(
             f"The restricted model was fitted to {total:.10g} observations, this one to {n_obs:.10g}; a "
             "likelihood-ratio test wants the same rows and weights."
         )
+    if classifier.fit_intercept and not own.fit_intercept:
+        raise ValueError("The restricted model has intercepts, which this one has not: it is not nested in it.")
     return other
 
 

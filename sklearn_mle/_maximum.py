@@ -43,6 +43,8 @@ _FLOAT32_ROUNDINGS = 16 * float(np.finfo(np.float32).eps)
 # A fit is reproduced when its mean loss is, to this relative difference.
 _SAME_LOSS = 1e-8
 _SAME_LOSS_FLOAT32 = 1e-4
+# Total weights that differ by no more than this, relative to either, are the same.
+SAME_WEIGHT = 1e-6
 # Newton steps to the last digit where the fit stopped short of it.
 _LAST_DIGIT = 1e-11
 # Of a direction without variation, in columns of unit scale, what counts as taking part.
@@ -365,12 +367,23 @@ def _refuse_other_data(classifier: Any, samples: Samples, nll: float, left: floa
     elif size > POLISHED_SIZE or not isinstance(classifier.solver, str) or classifier.solver.lower() != "auto":
         # A callable, or a method without derivatives: converged means within tol.
         allowed = classifier.tol
-    loss = nll / samples.total_weight
+    total = samples.total_weight
+    if abs(fitted_weight(classifier, total) - total) > SAME_WEIGHT * total:
+        raise ValueError(
+            f"The estimator was not fitted on these data and weights: these weigh {total:.10g}, those of its fit "
+            f"{fitted_weight(classifier, total):.10g} in all. Hand in the X, y and sample_weight of its fit."
+        )
+    loss = nll / total
     if left > allowed or abs(loss - classifier.loss_) > same * classifier.loss_ + 1e-12:
         raise ValueError(
             "The estimator was not fitted on these data and weights: its score, the gradient of the log-likelihood, "
             f"is not zero here (about {left:.2g} nats are left to gain). Hand in the X, y and sample_weight of its fit."
         )
+
+
+def fitted_weight(classifier: Any, default: float) -> float:
+    """Total weight of the rows that a classifier was fitted to; the default where its loss is zero."""
+    return float(classifier.nll_ / classifier.loss_) if classifier.loss_ else default
 
 
 def _listed(names: Any) -> str:

@@ -107,6 +107,8 @@ def check_bounds(bounds: Any, shape: tuple[int, int]) -> tuple[FloatArray, Float
         raise ValueError(f"bounds must be (lower, upper), each broadcastable to coef_ {shape}; got {bounds!r}.")
     sides = []
     for name, bound in zip(("lower", "upper"), bounds, strict=True):
+        if bound is None:
+            raise ValueError(f"The {name} bounds are None; use -np.inf and np.inf where there is no bound.")
         try:
             side = np.broadcast_to(np.asarray(bound, dtype=np.float64), shape)
         except (TypeError, ValueError):

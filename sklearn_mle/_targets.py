@@ -1,5 +1,7 @@
 """What users hand in as y and weights, as arrays: class indices or distributions, and w >= 0."""
 
+import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,33 @@ def encode_labels(y: Any) -> tuple[np.ndarray, IntArray]:
     return classes, codes.astype(np.int32)
 
 
+def what_is_wrong_with(labels: Any) -> str | None:
+    """What keeps values from being labels, and what would be right; None where that is something else."""
+    values = np.asarray(labels, dtype=object).ravel().tolist()
+    missing = [i for i, label in enumerate(values) if _is_missing(label)]
+    if missing and not all(isinstance(label, Real) for label in values):
+        where = f"the first in row {missing[0]}"
+        return f"y holds missing labels (None, NaN or NA), {where}. Drop those rows, or name them as a class."
+    kinds = sorted({"a number" if isinstance(label, Real) else type(label).__name__ for label in values})
+    if len(kinds) > 1:
+        return f"y holds labels of several kinds: {', '.join(kinds)}. Make them all strings, or all numbers."
+    numbers = not missing and kinds == ["a number"] and all(math.isfinite(label) for label in values)
+    if numbers and any(label != round(label) for label in values):
+        return (
+            "Unknown label type: continuous. y holds real numbers, where labels are integers or strings. Probabilities "
+            "of the classes go in as a matrix with a column for each: for two classes np.column_stack([1 - p, p])."
+        )
+    return None
+
+
+def _is_missing(label: Any) -> bool:
+    """Whether it is None or, like NaN and pandas' NA, does not equal itself."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:
+        return True
+
+
 def rows_by_class(y: IntArray, n_classes: int) -> IntArray:
     """How many of the indices y (n,) are 0, 1, ... n_classes - 1."""
     if len(y) <= _FEW_ROWS or n_classes > _FEW_CLASSES:
@@ -72,7 +101,7 @@ def distributions(y: Any) -> tuple[np.ndarray | None, FloatArray]:
     if abs(sums[worst] - 1) > _ROW_SUM[rows.dtype.itemsize]:
         raise ValueError(
             f"The rows of a matrix y must sum to 1, as each is a distribution over the classes; row {worst} sums to "
-            f"{sums[worst]:.6g}. Divide each row by its sum; counts go to sample_weight."
+            f"{sums[worst]:.10g}. Divide each row by its sum; counts go to sample_weight."
         )
     rows = rows.astype(np.float64) / sums[:, None]
     if names is None:
@@ -139,7 +168,7 @@ def check_weights(sample_weight: Any, rows: Any) -> FloatArray | None:
     if not np.isfinite(w).all():
         raise ValueError("sample_weight contains NaN or infinite values; a weight is a finite number, at least 0.")
     if (w < 0).any():
-        raise ValueError(f"sample_weight must not be negative (the least is {w.min():g}).")
+        raise ValueError(f"sample_weight must not be negative; that of row {w.argmin()} is {w.min():g}.")
     if not w.any():
         raise ValueError("sample_weight is zero for every sample; at least one weight must be positive.")
     return w

@@ -172,7 +172,7 @@ class CoefficientDisplay:
             feature_names=names,
             class_names=others,
             level=level,
-            base_class=str(inference.base_class_),
+            base_class=_class_name(inference.base_class_),
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -299,7 +299,7 @@ class ProfileLikelihoodDisplay:
             estimate=estimate,
             standard_error=error,
             maximum=inference.penalised_log_likelihood_,
-            name=f"{feature}: {others[k]} against {inference.base_class_}",
+            name=f"{feature}: {_class_name(others[k])} against {_class_name(inference.base_class_)}",
             level=level,
         )
         return display.plot(ax=ax, **kwargs)
@@ -328,6 +328,11 @@ class ProfileLikelihoodDisplay:
         self.ax_.set(xlabel=self.name, ylabel="log-likelihood less its maximum (nats)")
         self.ax_.legend()
         return self
+
+
+def _class_name(label: Any) -> str:
+    """The label, said to be one where it could be taken for a number."""
+    return label if isinstance(label, str) else f"class {label}"
 
 
 def _axes(ax: Any) -> tuple[Any, Any]:

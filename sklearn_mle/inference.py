@@ -202,6 +202,12 @@ class LikelihoodInference:
             _covariance_name=_covariance_name(cov_type, small_sample, groups),
         )
 
+    def __repr__(self) -> str:
+        return (
+            f"LikelihoodInference({len(self.classes_)} classes, {len(self.feature_names_)} parameters of each logit, "
+            f"n_obs={self.n_obs_:.10g}, log_likelihood={self.log_likelihood_:.6g}, cov_type={self.cov_type_!r})"
+        )
+
     def conf_int(self, level: float = 0.95, method: str = "wald") -> FloatArray:
         """Confidence intervals of `coef_`.
 
@@ -310,7 +316,9 @@ class LikelihoodInference:
         Raises
         ------
         ValueError
-            If the models are not nested or not comparable, or cov_type is not "observed".
+            If the models are seen not to be comparable, or cov_type is not "observed". Of an estimator its number of
+            columns, classes, total weight and likelihood are known, but not its rows: that its columns are among those
+            of this model, or combinations of them, is for you to see to.
         """
         self._check_likelihood("A likelihood-ratio test")
         size = self.coef_.size
@@ -322,8 +330,13 @@ class LikelihoodInference:
             columns = self._columns(restricted)
             log_likelihood = self._restricted(columns)
             n_parameters = size - len(self.coef_) * len(columns)
-        else:
+        elif hasattr(restricted, "fit"):
             log_likelihood, n_parameters = self._of_estimator(restricted)
+        else:
+            raise ValueError(
+                "restricted must be an estimator fitted to fewer columns, a pair of its log-likelihood and number of "
+                f"parameters, or names of columns to leave out, from {list(self.feature_names_)}; got {restricted!r}."
+            )
         return ratio_test(self.penalised_log_likelihood_, size, log_likelihood, n_parameters)
 
     def predict_proba_interval(self, X: Any, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
@@ -370,13 +383,13 @@ class LikelihoodInference:
                     effects[:, columns], se[:, columns] = discrete_effects(maximum, rows, self._factor, columns)
         return effects, se
 
-    def summary_frame(self, level: float = 0.95) -> Any:
+    def summary_frame(self, level: float = 0.95, method: str = "wald") -> Any:
         """The table of coefficients.
 
         Parameters
         ----------
-        level : float, default=0.95
-            Of the Wald intervals.
+        level, method : float, default=0.95, and {"wald", "profile"}, default="wald"
+            Of the intervals, as for :meth:`conf_int`.
 
         Returns
         -------
@@ -386,7 +399,7 @@ class LikelihoodInference:
         """
         import pandas as pd
 
-        ends = self.conf_int(level)
+        ends = self.conf_int(level, method)
         columns = {
             "coef": self.coef_,
             "se": self.se_,
@@ -404,13 +417,13 @@ class LikelihoodInference:
         index = pd.MultiIndex.from_product([self._other_classes(), self.feature_names_], names=["class", "feature"])
         return pd.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index)
 
-    def summary(self, level: float = 0.95) -> Summary:
+    def summary(self, level: float = 0.95, method: str = "wald") -> Summary:
         """The table of coefficients with what belongs to it, for print and for the notebook.
 
         Parameters
         ----------
-        level : float, default=0.95
-            Of the Wald intervals.
+        level, method : float, default=0.95, and {"wald", "profile"}, default="wald"
+            Of the intervals, as for :meth:`conf_int`.
 
         Returns
         -------
@@ -423,7 +436,9 @@ class LikelihoodInference:
             notes.append("Coefficients are per standard deviation: the step before the classifier is a StandardScaler.")
         if self._is_penalised:
             notes.append("Jeffreys' prior (Firth's bias reduction): the LR statistic is of the penalised likelihood.")
-        return summarise(self, self.conf_int(level), level, self._covariance_name, overall, tuple(notes))
+        if method == "profile":
+            notes.append("Intervals are those of the profile likelihood; z and P>|z| are Wald's.")
+        return summarise(self, self.conf_int(level, method), level, self._covariance_name, overall, tuple(notes))
 
     def _overall_wald(self) -> LikelihoodTest:
         """The test of all columns, nan where clusters are too few for it."""

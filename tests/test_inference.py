@@ -525,6 +525,9 @@ def test_comparisons_that_are_none():
         full.lr_test(SoftmaxMLEClassifier(C=1.0).fit(X[:, :2], y))
     with pytest.raises(ValueError, match="prior"):
         full.lr_test(SoftmaxMLEClassifier(prior="jeffreys").fit(X[:, :2], y))
+    for neither in (-400.0, [0, 1], None):
+        with pytest.raises(ValueError, match=r"an estimator .* a pair .* or names"):
+            full.lr_test(neither)
     with pytest.raises(ValueError, match="nothing"):
         full.lr_test("nothing")
     robust = infer(X, y, cov_type="robust")
@@ -709,6 +712,9 @@ def test_refusals_come_in_order():
     refused(fit(), twice, other, "collinear")
     refused(fit(X), X, other, "converged")
     refused(SoftmaxMLEClassifier().fit(X, other), X, np.roll(other, 1), "not fitted on these data")
+    # Twice the weight has the same score, but it is not that of the fit.
+    with pytest.raises(ValueError, match="these weigh 300, those of its fit 150"):
+        LikelihoodInference.from_estimator(SoftmaxMLEClassifier().fit(X, other), X, other, sample_weight=2.0)
     # with Jeffreys' prior separation is no obstacle
     refused(fit(prior="jeffreys"), twice, y, "collinear")
 
@@ -831,3 +837,22 @@ def test_firth_with_collinear_columns_soft_labels_and_a_warm_start():
     before = clf.coef_.copy()
     clf.set_params(warm_start=True).fit(X, y)
     assert_allclose(clf.coef_, before, atol=1e-6)
+
+
+def test_tables_of_profile_intervals():
+    X, y = simulated()
+    inference = LikelihoodInference.from_estimator(SoftmaxMLEClassifier().fit(X, y), X, y)
+    ends = inference.conf_int(method="profile")
+    frame = inference.summary_frame(method="profile")
+    assert_allclose(frame[["lower", "upper"]].to_numpy().reshape(ends.shape), ends)
+    assert "profile likelihood" in str(inference.summary(method="profile"))
+    assert "profile" not in str(inference.summary())
+    with pytest.raises(ValueError, match="'wald' or 'profile'"):
+        inference.summary(method="exact")
+
+
+def test_the_representation_says_what_it_is_of():
+    X, y = simulated()
+    inference = LikelihoodInference.from_estimator(SoftmaxMLEClassifier().fit(X, y), X, y)
+    assert f"n_obs={len(y)}" in repr(inference)
+    assert "cov_type='observed'" in repr(inference)

@@ -1,5 +1,7 @@
 """Labels, distributions and weights as users hand them in."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -15,6 +17,7 @@ from sklearn_mle._targets import (
     is_matrix,
     label_indices,
     rows_by_class,
+    what_is_wrong_with,
 )
 
 NAMES = np.array(["ant", "bee", "cow"])
@@ -218,3 +221,21 @@ def test_rows_are_counted_by_class(n_rows, n_classes):
     counts = rows_by_class(y, n_classes)
     assert_array_equal(counts, np.bincount(y, minlength=n_classes))
     assert len(counts) == n_classes
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (["a", None, "b"], "missing labels .* row 1"),
+        (pd.Series(["a", "b", None], dtype="string"), "missing labels .* row 2"),
+        (np.array([1, "a", 2], dtype=object), "several kinds: a number, str"),
+        ([0.1, 0.7, 1.0], "continuous.*column_stack"),
+    ],
+)
+def test_what_keeps_values_from_being_labels(labels, message):
+    assert re.search(message, what_is_wrong_with(labels))
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [0, 1], [0.0, 2.0], [0.0, np.nan], [0.0, np.inf], [True, False]])
+def test_what_else_is_wrong_is_for_others_to_say(labels):
+    assert what_is_wrong_with(labels) is None
