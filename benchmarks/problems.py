@@ -171,7 +171,7 @@ PROBLEMS = {
         Problem("wine", "wine, raw", 1.0, _wine, "wine"),
         Problem("digits", "digits, raw", 1.0, _digits, "digits"),
         Problem("diamonds", "diamonds, cut", _INF, _diamonds, "diamonds"),
-        Problem("flights", "flights, carrier", _INF, _flights, "flights"),
+        Problem("flights", "flights, carrier (one of them separated)", _INF, _flights, "flights"),
         Problem("late", "flights, late (binary)", _INF, _late, "late"),
         Problem("tall", "generated, scales 1e-2 .. 1e3", _INF, _tall, "tall"),
         Problem("mnist", "5,000 MNIST digits, raw", 1.0, _mnist, "mnist"),

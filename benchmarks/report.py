@@ -101,7 +101,7 @@ def size(shape):
 def summary_table(runs):
     """Ours, the fastest peer and scikit-learn's default, a problem a line."""
     header = ["problem", "n x p, K, C", "ours, s", "fastest peer", "s", "times faster"]
-    header += ["scikit-learn default, s", "ours, MiB", "peer, MiB"]
+    header += ["scikit-learn default, s", "ours, MiB beyond the data", "peer, MiB"]
     (default,) = _role("default")
     rows = []
     for name, row in by_problem(runs).items():
@@ -148,8 +148,8 @@ def verdict(runs):
         mean = math.exp(sum(math.log(pair.ratio) for pair in dense) / len(dense))
         bound = "at least " if any(pair.at_least for pair in dense) else ""
         lines = [f"Geometric mean over {len(dense)} dense problems: {bound}{mean:.1f} times as fast as the best peer."]
-    losses = [name for name, pair in pairs.items() if not pair.ratio > 1]
-    lines.append(f"Not the fastest on: {', '.join(losses)}." if losses else "The fastest on every problem.")
+    losses = [problems.PROBLEMS[name].title for name, pair in pairs.items() if not pair.ratio > 1]
+    lines.append(f"Not the fastest on: {'; '.join(losses)}." if losses else "The fastest on every problem.")
     return "\n".join(lines)
 
 

@@ -42,13 +42,17 @@ def main():
     for j, name in enumerate(wine.feature_names[:5]):
         (line,) = left.plot(CS, [fit.coef_[0, j] for fit in fits], label=name)
         left.axhline(mle.coef_[0, j], color=line.get_color(), linestyle=":", linewidth=1)
-    left.set(xscale="log", xlabel="C", ylabel=f"coefficient of {wine.target_names[0]} (dotted: C = inf)")
-    left.legend()
+    left.set(
+        xscale="log",
+        xlabel="C, columns standardised",
+        ylabel=f"coefficient of {wine.target_names[0]} (dotted: C = inf)",
+    )
+    left.legend(loc="lower right", bbox_to_anchor=(1.0, 0.12))
     right.plot(CS, [fit.loss_ for fit in fits], label="training data")
     right.plot(CS, unseen, label="unseen data, 5 folds")
     right.axhline(mle.loss_, color="C0", linestyle=":", linewidth=1)
-    right.set(xscale="log", xlabel="C", ylabel="cross-entropy (nats per sample)")
-    right.legend()
+    right.set(xscale="log", xlabel="C, columns standardised", ylabel="cross-entropy (nats per sample)")
+    right.legend(loc="upper right")
     plt.show()
 
 

@@ -1,7 +1,7 @@
 """XOR and two spirals: what one and two hidden layers make of classes that no line parts.
 
-The linear softmax model gives every point of XOR the same probability. A hidden layer of four units parts the
-corners, two layers follow the spirals.
+The linear softmax model says next to nothing about XOR: a half, more or less, everywhere. A hidden layer of four
+units parts the corners, two layers follow the spirals.
 """
 
 import matplotlib.pyplot as plt
@@ -31,7 +31,7 @@ def main():
         ("XOR", *xor(rng), ((), (4,))),
         ("two spirals", *spirals(rng), ((), (20, 20))),
     )
-    _, axes = plt.subplots(2, 2, figsize=(9, 8), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(9, 8), layout="constrained")
     for row, (name, X, y, sizes) in zip(axes, problems, strict=True):
         for ax, hidden in zip(row, sizes, strict=True):
             model = SoftmaxMLEClassifier(hidden_layer_sizes=hidden, C=1e4, n_init=3 if hidden else 1, random_state=0)
@@ -40,9 +40,10 @@ def main():
             sides = [np.linspace(column.min() - 0.2, column.max() + 0.2, 200) for column in X.T]
             grid = np.stack(np.meshgrid(*sides), axis=-1)
             proba = model.predict_proba(grid.reshape(-1, 2))[:, 1].reshape(grid.shape[:2])
-            ax.contourf(*sides, proba, levels=np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.7)
+            shades = ax.contourf(*sides, proba, levels=np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.7)
             ax.scatter(*X.T, c=y, cmap="RdBu_r", edgecolors="k", s=16, linewidths=0.5)
-            ax.set(title=f"{name}, hidden_layer_sizes={hidden}", aspect="equal")
+            ax.set(title=f"{name}, hidden_layer_sizes={hidden}", aspect="equal", xlabel="x0", ylabel="x1")
+    figure.colorbar(shades, ax=axes, label="probability of the red class", shrink=0.6)
     plt.show()
 
 

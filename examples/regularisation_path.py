@@ -1,4 +1,4 @@
-"""A path of elastic-net fits: what warm starts save, and which features enter when.
+"""Paths along C with an l1 and with a Gaussian penalty: what warm starts save, and how many coefficients enter when.
 
 Run with ``python examples/regularisation_path.py``.
 """
