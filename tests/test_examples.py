@@ -78,13 +78,18 @@ def test_the_quick_start_block_can_be_pasted():
 
 
 @pytest.mark.filterwarnings("ignore::sklearn_mle.SeparationWarning")
-def test_the_code_in_the_readme_runs(monkeypatch):
+def test_the_code_in_the_readme_runs_and_prints_what_it_shows(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     namespace = {"__name__": "readme"}
     blocks = fenced("python")
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), namespace)
+    printed = capsys.readouterr().out
+    shown = [line for block in fenced("text") for line in block.splitlines() if " / " not in line]
+    assert len(shown) == 9
+    for line in shown:
+        assert "published" in line or line in printed
 
 
 def test_the_table_of_solvers_is_the_one_that_is_used():
