@@ -24,6 +24,9 @@ _MAX_START_ITERATIONS = 15
 _LAST_DIGITS = 1e-9
 # A pivot of the sampled Hessian, of the median one, that says that few terms or none speak for a direction.
 _NO_CURVATURE = 1e-3
+# Of the curvature of the model without features, what steps on a sample take for granted: a column that does not vary in
+# it, a dummy of a few rows, has none of its own, and a step along it has no bound.
+_LEAST_CURVATURE = 1e-5
 # Nats a parameter: the estimate of a sample is farther from that of all rows.
 _NEAR = 0.01
 # A sampled metric that needs more than this is a bad one (rare classes, near separation): Newton takes over.
@@ -41,9 +44,11 @@ def start_from_sample(
 ) -> tuple[FloatArray, tuple[float, FloatArray]]:
     """Near the estimate of a sample of the rows, by Newton steps on it; with the value and gradient of all rows."""
 
+    least = _LEAST_CURVATURE * np.eye(problem.size)
+
     def newton(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> FloatArray:
         options: dict[str, Any] = {
-            "curvature_at": lambda psi, g, decrement: (DenseCurvature(part.hessian(psi)), True),
+            "curvature_at": lambda psi, g, decrement: (DenseCurvature(part.hessian(psi) + least), True),
             "target": enough,
             "tol": controls.tol,
             "resolution": controls.resolution,

@@ -1042,3 +1042,25 @@ def test_a_class_without_weight_is_named_beside_what_separates_the_others(iris):
         SoftmaxMLEClassifier().fit(X, y, sample_weight=(y < 2).astype(float))
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("rows", [2, 4, 8])
+@pytest.mark.parametrize("K", [2, 3])
+def test_a_dummy_of_a_few_rows_among_many(K, rows, seed):
+    """No sample of the rows has any of these: what it says of their coefficient is nothing, not everything."""
+    rng = np.random.default_rng(seed)
+    n = 20_000
+    x = rng.normal(size=n)
+    y = (np.outer(x, np.linspace(0, 1.5, K)) + rng.gumbel(size=(n, K))).argmax(axis=1)
+    few = rng.choice(n, rows * K, replace=False)
+    y[few] = np.arange(rows * K) % K
+    X = np.column_stack([x, np.isin(np.arange(n), few)])
+    clf = SoftmaxMLEClassifier().fit(X, y)
+    assert clf.converged_
+    residual = clf.predict_proba(X) - np.eye(K)[y]
+    assert np.abs(residual.T @ np.column_stack([X, np.ones(n)])).max() < 1e-4
+    y[few] = 1
+    with pytest.warns(SeparationWarning, match="features x1") as caught:
+        clf.fit(X, y)
+    assert len(caught) == 1
