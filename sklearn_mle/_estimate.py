@@ -4,7 +4,7 @@ Everything below this file works on one problem; everything above hands in array
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -278,24 +278,18 @@ def _examine(
     problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution
 ) -> tuple[Solution, SeparationFinding | None]:
     """Ask whether the maximum is attained, where the last Newton step leaves room for doubt."""
+    samples = problem.objective.samples
+    least = 1.0 if samples.w is None else float(samples.w[samples.w > 0].min())
+    # No row costs log 2: each is more probable than not, and the estimate itself separates them all.
+    separates = samples.y.ndim == 1 and solution.value < least * np.log(2)
+    if separates and solution.value <= controls.tol:
+        # The supremum is 0, whatever single precision makes of the curvature there.
+        solution = replace(solution, converged=True)
     if not solution.converged or not problem.size:
         return solution, None
-    step = solution.step
-    if step is None:
-        # Methods without derivatives, and callables: what they found stands, but one Newton step is asked for.
-        step = polish(problem, schedule, controls, solution.psi, max_iter=0).step
-        if step is None or not step.any():
-            # Not even rounding is left of the gradient: the way out is the way that was gone.
-            step = solution.psi
-    direction = problem.coordinates.push_direction(step)
-    moving = problem.objective.largest_logit_change(direction) > _MOVING_LOGITS
     finding = None
-    if moving:
-        samples = problem.objective.samples
-        least = 1.0 if samples.w is None else float(samples.w[samples.w > 0].min())
-        if samples.y.ndim == 1 and solution.value < least * np.log(2):
-            # No row costs log 2: each is more probable than not, and the estimate itself separates them all.
-            direction = problem.coordinates.push(solution.psi)
+    direction = problem.coordinates.push(solution.psi) if separates else _way_out(problem, schedule, controls, solution)
+    if separates or problem.objective.largest_logit_change(direction) > _MOVING_LOGITS:
         finding = _diagnose(problem, direction)
         if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
             return solution, finding
@@ -306,6 +300,18 @@ def _examine(
             if problem.objective.largest_logit_change(direction) > _MOVING_LOGITS:
                 return solution, finding
     return solution, None
+
+
+def _way_out(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution) -> FloatArray:
+    """The next step of Newton's, as a direction of theta: along a direction of recession it moves the logits."""
+    step = solution.step
+    if step is None:
+        # Methods without derivatives, and callables: what they found stands, but one Newton step is asked for.
+        step = polish(problem, schedule, controls, solution.psi, max_iter=0).step
+        if step is None or not step.any():
+            # Not even rounding is left of the gradient: the way out is the way that was gone.
+            step = solution.psi
+    return problem.coordinates.push_direction(step)
 
 
 def _diagnose(problem: RoundProblem, direction: FloatArray) -> SeparationFinding:

@@ -24,8 +24,8 @@ _MAX_START_ITERATIONS = 15
 _LAST_DIGITS = 1e-9
 # A pivot of the sampled Hessian, of the median one, that says that few terms or none speak for a direction.
 _NO_CURVATURE = 1e-3
-# Of the curvature of the model without features, what steps on a sample take for granted: a column that does not vary in
-# it, a dummy of a few rows, has none of its own, and a step along it has no bound.
+# Of the curvature of the model without features, what steps on a sample take for granted: a column that does not vary
+# in it, a dummy of a few rows, has none of its own, and a step along it has no bound.
 _LEAST_CURVATURE = 1e-5
 # Nats a parameter: the estimate of a sample is farther from that of all rows.
 _NEAR = 0.01
@@ -43,7 +43,6 @@ def start_from_sample(
     problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray
 ) -> tuple[FloatArray, tuple[float, FloatArray]]:
     """Near the estimate of a sample of the rows, by Newton steps on it; with the value and gradient of all rows."""
-
     least = _LEAST_CURVATURE * np.eye(problem.size)
 
     def newton(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> FloatArray:
