@@ -43,6 +43,8 @@ _COLUMN_FLOPS = 6.0
 _LEAST_REFRESH = 2.0
 # Passes after which a model that is good, or cheap, is put in question.
 _PATIENCE = 8.0
+# Exact Hessians whose price is spent by then on steps without them: outliers can keep those short for ever.
+_MANY_HESSIANS = 30.0
 # Rows a parameter in a sample whose estimate is a start, and the share of all rows that it may be.
 _SAMPLE_ROWS = 15
 _SAMPLE_SHARE = 0.5
@@ -63,6 +65,9 @@ _MOST_OF_START = 1 / 16
 _NOTHING_LEFT = 1e-14
 # Nats: from here no step with the Hessian of the point before ends there.
 _FAR_FROM_DONE = 1e-2
+# Of the curvature of the model without features, which is one: what lies below is rounding of the Hessian. Where rows are separated
+# curvature vanishes, and the gradient with it; without this floor a step there is rounding over rounding.
+_LEAST_CURVATURE = 1e-13
 # Beyond this the d x d matrix is not formed.
 _MAX_EXACT_SIZE = 3000
 
@@ -146,8 +151,11 @@ class CurvatureSchedule:
     def __call__(self, psi: FloatArray, g: FloatArray, decrement: float) -> tuple[Curvature, bool]:
         """The model at psi, and whether it is the Hessian itself."""
         spent = self.problem.objective.n_passes - self._counted
-        # One step of conjugate gradients that cost more than the exact Hessian settles the question.
-        self.exact = self.exact or (self.problem.size <= _MAX_EXACT_SIZE and self._patience < spent < np.inf)
+        # One step of conjugate gradients that cost more than the exact Hessian settles the question, and so do many that
+        # cost more than many.
+        dear = self._patience < spent < np.inf
+        endless = self.problem.objective.n_passes > _MANY_HESSIANS * max(self.exact_passes, _PATIENCE)
+        self.exact = self.exact or (self.problem.size <= _MAX_EXACT_SIZE and (dear or endless))
         if self.exact:
             if self._hessian is not None and decrement < _FAR_FROM_DONE:
                 # A step that gains little hardly moves the curvature. What was left shrinks by the same factor again
@@ -155,12 +163,18 @@ class CurvatureSchedule:
                 left = 0.5 * float(g @ self._hessian.solve(g))
                 if left**2 <= _NOTHING_LEFT * decrement:
                     return self._hessian, True
-            self._hessian = DenseCurvature(self.problem.hessian(psi))
+            self._hessian = DenseCurvature(_lifted(self.problem.hessian(psi)))
             return self._hessian, True
         if spent > max(self.refresh_passes, _LEAST_REFRESH):
             self._adopted = self.problem.cheap_curvature(psi)
             self._counted = self.problem.objective.n_passes
         return self._adopted or self.null, False
+
+
+def _lifted(hessian: FloatArray) -> FloatArray:
+    """The Hessian with its floor added to the diagonal, in place."""
+    hessian.reshape(-1)[:: len(hessian) + 1] += _LEAST_CURVATURE
+    return hessian
 
 
 def _rows_of_sample(problem: RoundProblem) -> int:
