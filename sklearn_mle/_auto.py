@@ -65,8 +65,8 @@ _MOST_OF_START = 1 / 16
 _NOTHING_LEFT = 1e-14
 # Nats: from here no step with the Hessian of the point before ends there.
 _FAR_FROM_DONE = 1e-2
-# Of the curvature of the model without features, which is one: what lies below is rounding of the Hessian. Where rows are separated
-# curvature vanishes, and the gradient with it; without this floor a step there is rounding over rounding.
+# Of the curvature of the model without features, which is one: what lies below is rounding of the Hessian. Where rows
+# are separated curvature vanishes, and the gradient with it; without this floor a step is rounding over rounding.
 _LEAST_CURVATURE = 1e-13
 # Beyond this the d x d matrix is not formed.
 _MAX_EXACT_SIZE = 3000
@@ -151,8 +151,8 @@ class CurvatureSchedule:
     def __call__(self, psi: FloatArray, g: FloatArray, decrement: float) -> tuple[Curvature, bool]:
         """The model at psi, and whether it is the Hessian itself."""
         spent = self.problem.objective.n_passes - self._counted
-        # One step of conjugate gradients that cost more than the exact Hessian settles the question, and so do many that
-        # cost more than many.
+        # One step of conjugate gradients that cost more than the exact Hessian settles the question, and so do many
+        # that cost more than many.
         dear = self._patience < spent < np.inf
         endless = self.problem.objective.n_passes > _MANY_HESSIANS * max(self.exact_passes, _PATIENCE)
         self.exact = self.exact or (self.problem.size <= _MAX_EXACT_SIZE and (dear or endless))
