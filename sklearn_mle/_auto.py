@@ -44,7 +44,7 @@ _LEAST_REFRESH = 2.0
 # Passes after which a model that is good, or cheap, is put in question.
 _PATIENCE = 8.0
 # Exact Hessians whose price is spent by then on steps without them: outliers can keep those short for ever.
-_MANY_HESSIANS = 30.0
+_MANY_HESSIANS = 10.0
 # Rows a parameter in a sample whose estimate is a start, and the share of all rows that it may be.
 _SAMPLE_ROWS = 15
 _SAMPLE_SHARE = 0.5

@@ -1064,3 +1064,46 @@ def test_a_dummy_of_a_few_rows_among_many(K, rows, seed):
     with pytest.warns(SeparationWarning, match="features x1") as caught:
         clf.fit(X, y)
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_code_for_missing_values_among_the_numbers(seed):
+    """No start is worse than none, whatever a sample has not seen."""
+    rng = np.random.default_rng(seed)
+    n = 10_000
+    x = rng.normal(size=n)
+    y = (np.outer(x, [0.0, 1.0, -1.0]) + rng.gumbel(size=(n, 3))).argmax(axis=1)
+    x = 50 + 10 * x
+    x[:10] = 999_999_999
+    clf = SoftmaxMLEClassifier().fit(x[:, None], y)
+    assert clf.loss_ < np.log(3)
+    assert clf.optimize_result_.n_passes < 200
+
+
+def test_steps_that_take_separated_rows_beyond_all_curvature():
+    rng = np.random.default_rng(6)
+    n, n_levels = 4000, 10
+    chances = np.exp(-8 * np.arange(n_levels) / n_levels)
+    logits = np.tile(1.5 * rng.normal(size=3), (n, 1))
+    columns = []
+    for _ in range(2):
+        level = rng.choice(n_levels, n, p=chances / chances.sum())
+        logits += 1.5 * rng.normal(size=(n_levels, 3))[level]
+        columns.append(np.eye(n_levels)[level][:, 1:])
+    y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    with pytest.warns(SeparationWarning) as caught:
+        clf = SoftmaxMLEClassifier().fit(np.column_stack([*columns, rng.normal(size=(n, 2))]), y)
+    assert len(caught) == 1
+    assert clf.converged_
+
+
+def test_rows_of_great_leverage_do_not_end_short_of_the_minimum():
+    rng = np.random.default_rng(1)
+    n, p, K = 500, 40, 4
+    X = rng.normal(size=(n, p))
+    y = (X @ rng.normal(scale=1.5 / np.sqrt(p), size=(p, K)) + rng.gumbel(size=(n, K))).argmax(axis=1)
+    X[rng.choice(n, 5)] *= 1e5
+    clf = SoftmaxMLEClassifier(C=1.0).fit(X, y)
+    residual = clf.predict_proba(X) - np.eye(K)[y]
+    slope = residual.T @ X + clf.coef_
+    assert np.abs(slope / np.linalg.norm(X, axis=0)).max() < 1e-6
