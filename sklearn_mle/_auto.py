@@ -67,7 +67,7 @@ _NOTHING_LEFT = 1e-14
 _FAR_FROM_DONE = 1e-2
 # Of the curvature of the model without features, which is one: what lies below is rounding of the Hessian. Where rows
 # are separated curvature vanishes, and the gradient with it; without this floor a step is rounding over rounding.
-_LEAST_CURVATURE = 1e-13
+_LEAST_CURVATURE = 1e-15
 # Beyond this the d x d matrix is not formed.
 _MAX_EXACT_SIZE = 3000
 

@@ -23,6 +23,7 @@ from ._typing import FloatArray
 # Sufficient decrease, as in Nocedal & Wright, section 3.1.
 _ARMIJO = 1e-4
 _MAX_BACKTRACKS = 30
+_PATIENT_BACKTRACKS = 6
 # Roundings of f that a sum of rows has, and those from which on its differences say something.
 _NOISE = 8
 _TOLD_APART = 100 * _NOISE
@@ -283,7 +284,7 @@ def _line_search(
     """Backtrack from the full step; where differences of f are rounding, ask the gradient instead."""
     noise = _NOISE * resolution * abs(f)
     t = 1.0
-    for _ in range(_MAX_BACKTRACKS):
+    for n_backtracks in range(_MAX_BACKTRACKS):
         trial = x + t * direction.step
         f_trial = fun(trial, *args)
         if -direction.slope * t < _TOLD_APART * resolution * abs(f):
@@ -302,7 +303,9 @@ def _line_search(
             return moved if t == 1.0 else _farther(fun, jac, args, x, direction, moved)
         # The minimiser of the parabola through f, the slope and the trial.
         curve = f_trial - f - t * direction.slope
-        t *= float(np.clip(-0.5 * t * direction.slope / curve, 0.1, 0.5)) if np.isfinite(curve) else 0.1
+        # Where that has not helped f is no parabola but, far out, a line: halves would take for ever.
+        near = np.isfinite(curve) and n_backtracks < _PATIENT_BACKTRACKS
+        t *= float(np.clip(-0.5 * t * direction.slope / curve, 0.1, 0.5)) if near else 0.1
     return None
 
 
