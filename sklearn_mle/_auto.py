@@ -172,8 +172,9 @@ class CurvatureSchedule:
 
 
 def _lifted(hessian: FloatArray) -> FloatArray:
-    """The Hessian with its floor added to the diagonal, in place."""
-    hessian.reshape(-1)[:: len(hessian) + 1] += _LEAST_CURVATURE
+    """The Hessian with its floor added to the diagonal, in place, whatever its layout."""
+    diagonal = np.einsum("ii->i", hessian)
+    diagonal += _LEAST_CURVATURE
     return hessian
 
 

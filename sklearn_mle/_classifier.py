@@ -473,12 +473,11 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_labels(self, X: Any, y: Any, options: dict[str, Any]) -> tuple[Any, np.ndarray, Targets]:
         """Validated X, the classes and their indices; scikit-learn's complaint about y in more words."""
-        labels = y
         try:
-            X, y = validate_data(self, X, y, **options)
-            return X, *encode_labels(y)
+            X, labels = validate_data(self, X, y, **options)
+            return X, *encode_labels(labels)
         except (TypeError, ValueError) as error:
-            wrong = what_is_wrong_with(labels) if np.ndim(labels) == 1 else None
+            wrong = what_is_wrong_with(y) if np.ndim(y) == 1 else None
             if wrong is None:
                 raise
             raise ValueError(wrong) from error

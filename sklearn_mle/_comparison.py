@@ -7,7 +7,7 @@ import numpy as np
 from scipy import linalg, stats
 
 from ._jeffreys import JeffreysProblem
-from ._maximum import SAME_WEIGHT, Maximum, fitted_weight
+from ._maximum import Maximum
 from ._pipeline import INTERCEPT, FittedModel, open_model
 from ._profile import restricted_minimum
 from ._typing import FloatArray
@@ -131,8 +131,8 @@ def check_restricted(estimator: Any, maximum: Maximum) -> FittedModel:
     if not classifier.converged_:
         raise ValueError("The restricted model has not converged; raise its max_iter.")
     n_obs = maximum.samples.total_weight
-    total = fitted_weight(classifier, n_obs)
-    if abs(total - n_obs) > SAME_WEIGHT * n_obs:
+    total = other.weight_unlike(n_obs)
+    if total is not None:
         raise ValueError(
             f"The restricted model was fitted to {total:.10g} observations, this one to {n_obs:.10g}; a "
             "likelihood-ratio test wants the same rows and weights."

@@ -82,7 +82,8 @@ class JeffreysProblem(RoundProblem):
         point = self._point(psi)
         seen, self._seen = self._seen, point
         if seen is None:
-            return point.information
+            # What is handed out may be changed; the information is kept.
+            return point.information.copy()
         self._learnt = _updated(self._learnt, seen, point)
         least = (1 - _LEAST_CURVATURE) * point.information + self._learnt
         if lapack.dpotrf(least, lower=1)[1] != 0:

@@ -43,8 +43,6 @@ _FLOAT32_ROUNDINGS = 16 * float(np.finfo(np.float32).eps)
 # A fit is reproduced when its mean loss is, to this relative difference.
 _SAME_LOSS = 1e-8
 _SAME_LOSS_FLOAT32 = 1e-4
-# Total weights that differ by no more than this, relative to either, are the same.
-SAME_WEIGHT = 1e-6
 # Newton steps to the last digit where the fit stopped short of it.
 _LAST_DIGIT = 1e-11
 # Of a direction without variation, in columns of unit scale, what counts as taking part.
@@ -231,7 +229,7 @@ def _locate(model: FittedModel, samples: Samples) -> Maximum:
             "use solver='auto'."
         )
     nll = value - _prior(problem)
-    _refuse_other_data(classifier, samples, nll, left, problem.size)
+    _refuse_other_data(model, samples, nll, left, problem.size)
     if left > _LAST_DIGIT:
         # The fit was within tol of the maximum, not at it: inference is about the maximum.
         psi = minimize_on_subspace(problem, start, np.zeros((0, problem.size)), target=_LAST_DIGIT).psi
@@ -360,7 +358,8 @@ def _plain(samples: Samples) -> Samples:
     return Samples(samples.X, samples.y, samples.w, n_classes=samples.n_classes, n_threads=samples.n_threads)
 
 
-def _refuse_other_data(classifier: Any, samples: Samples, nll: float, left: float, size: int) -> None:
+def _refuse_other_data(model: FittedModel, samples: Samples, nll: float, left: float, size: int) -> None:
+    classifier = model.classifier
     allowed, same = _ZERO_SCORE, _SAME_LOSS
     if classifier.coefs_[0].dtype == np.float32:
         allowed, same = max(classifier.tol, _FLOAT32_ROUNDINGS * nll), _SAME_LOSS_FLOAT32
@@ -368,10 +367,11 @@ def _refuse_other_data(classifier: Any, samples: Samples, nll: float, left: floa
         # A callable, or a method without derivatives: converged means within tol.
         allowed = classifier.tol
     total = samples.total_weight
-    if abs(fitted_weight(classifier, total) - total) > SAME_WEIGHT * total:
+    fitted = model.weight_unlike(total)
+    if fitted is not None:
         raise ValueError(
             f"The estimator was not fitted on these data and weights: these weigh {total:.10g}, those of its fit "
-            f"{fitted_weight(classifier, total):.10g} in all. Hand in the X, y and sample_weight of its fit."
+            f"{fitted:.10g} in all. Hand in the X, y and sample_weight of its fit."
         )
     loss = nll / total
     if left > allowed or abs(loss - classifier.loss_) > same * classifier.loss_ + 1e-12:
@@ -379,11 +379,6 @@ def _refuse_other_data(classifier: Any, samples: Samples, nll: float, left: floa
             "The estimator was not fitted on these data and weights: its score, the gradient of the log-likelihood, "
             f"is not zero here (about {left:.2g} nats are left to gain). Hand in the X, y and sample_weight of its fit."
         )
-
-
-def fitted_weight(classifier: Any, default: float) -> float:
-    """Total weight of the rows that a classifier was fitted to; the default where its loss is zero."""
-    return float(classifier.nll_ / classifier.loss_) if classifier.loss_ else default
 
 
 def _listed(names: Any) -> str:

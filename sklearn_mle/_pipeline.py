@@ -16,6 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._typing import BoolArray, Design, IntArray
 
 INTERCEPT = "intercept"
+# Total weights that differ by no more than this, relative to either, are the same.
+_SAME_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ class FittedModel:
         while isinstance(last, Pipeline):
             last = last.steps[-1][1]
         return isinstance(last, StandardScaler) and bool(last.with_std)
+
+    def weight_unlike(self, total: float) -> float | None:
+        """Total weight of the rows of the fit, where it is another than this; None where it is the same, or not told.
+
+        A loss of zero does not tell it.
+        """
+        fitted = self.classifier.nll_ / self.classifier.loss_ if self.classifier.loss_ else total
+        return None if abs(fitted - total) <= _SAME_WEIGHT * total else float(fitted)
 
     def transform(self, X: Any) -> Design:
         """Float64 columns of the classifier, dense or CSR."""

@@ -360,9 +360,6 @@ def _total(weight: NDArray[np.float64], rows: NDArray[np.float64]) -> float:
     return float(np.sum(weight[counted] * rows[counted]))
 
 
-# What a scorer asks of an estimator
-
-
 def _estimator_classes(estimator: Any) -> NDArray[Any]:
     try:
         classes = estimator.classes_
