@@ -288,22 +288,28 @@ def _examine(
     if not solution.converged or not problem.size:
         return solution, None
     finding = None
-    direction = problem.coordinates.push(solution.psi) if separates else _way_out(problem, schedule, controls, solution)
-    if separates or problem.objective.largest_logit_change(direction) > _MOVING_LOGITS:
+    step = solution.psi if separates else _way_out(problem, schedule, controls, solution)
+    # What a method without certificate leaves has no price.
+    decrement = np.inf if solution.step is None else solution.decrement
+    if separates or problem.moves_logits(solution.psi, step, decrement, _MOVING_LOGITS):
+        direction = problem.coordinates.push(step) if separates else problem.coordinates.push_direction(step)
         finding = _diagnose(problem, direction)
         if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
             return solution, finding
     if solution.crawling:
         solution = polish(problem, schedule, controls, solution.psi, watch=False)
-        if finding is not None and finding.kind is SeparationKind.UNDECIDED and solution.step is not None:
-            direction = problem.coordinates.push_direction(solution.step)
-            if problem.objective.largest_logit_change(direction) > _MOVING_LOGITS:
-                return solution, finding
+        if (
+            finding is not None
+            and finding.kind is SeparationKind.UNDECIDED
+            and solution.step is not None
+            and problem.moves_logits(solution.psi, solution.step, solution.decrement, _MOVING_LOGITS)
+        ):
+            return solution, finding
     return solution, None
 
 
 def _way_out(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution) -> FloatArray:
-    """The next step of Newton's, as a direction of theta: along a direction of recession it moves the logits."""
+    """The next step of Newton's, by psi: along a direction of recession it moves the logits."""
     step = solution.step
     if step is None:
         # Methods without derivatives, and callables: what they found stands, but one Newton step is asked for.
@@ -311,7 +317,7 @@ def _way_out(problem: RoundProblem, schedule: CurvatureSchedule, controls: Contr
         if step is None or not step.any():
             # Not even rounding is left of the gradient: the way out is the way that was gone.
             step = solution.psi
-    return problem.coordinates.push_direction(step)
+    return step
 
 
 def _diagnose(problem: RoundProblem, direction: FloatArray) -> SeparationFinding:

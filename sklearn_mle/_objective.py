@@ -22,6 +22,8 @@ from ._typing import BoolArray, FloatArray, IntArray
 # bytes, or this share of X.
 _KEEP_BYTES = 1 << 26
 _KEEP_SHARE = 0.15
+# Of all rows, those that are gathered at less than the price of going through all.
+_FEW_ROWS = 0.125
 
 
 class NegativeLogLikelihood:
@@ -175,8 +177,24 @@ class NegativeLogLikelihood:
             self._add_penalty_product(product, direction)
         return product
 
-    def largest_logit_change(self, direction: FloatArray) -> float:
-        """The most that moving theta by `direction` moves two logits of a row apart (linear model)."""
+    def rows_of_little_curvature(self, theta: FloatArray, least: float) -> IntArray | None:
+        """Rows where w p_k p_l is below `least` for some pair of classes; None where no probabilities are kept."""
+        if not self._is_kept(theta):
+            return None
+        found: list[IntArray] = []
+
+        def block_rows(block: Block) -> IntArray:
+            proba = self._kept_proba(block)
+            weights = proba[0] * (1 - proba[0]) if len(proba) == 1 else proba.min(axis=0) ** 2
+            if block.w is not None:
+                weights *= block.w
+            return block.start + np.flatnonzero(weights < least)
+
+        self.samples.each(block_rows, found.append)
+        return np.concatenate(found)
+
+    def largest_logit_change(self, direction: FloatArray, rows: IntArray | None = None) -> float:
+        """The most that moving theta by `direction` moves two logits of a row, of some or all, apart (linear model)."""
         largest = [0.0]
 
         def block_change(block: Block) -> float:
@@ -186,6 +204,8 @@ class NegativeLogLikelihood:
                 change = change[block.w > 0]
             return float(change.max(initial=0.0))
 
+        if rows is not None and len(rows) <= _FEW_ROWS * self.samples.n_rows:
+            return block_change(self.samples.block_of(rows))
         self.samples.each(block_change, largest.append)
         return max(largest)
 

@@ -12,6 +12,9 @@ from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._typing import FloatArray, IntArray
 
+# The Hessian that priced a step may be that of the point before.
+_CURVATURE_MAY_BE_OLD = 100.0
+
 
 class RoundProblem:
     """An objective in the coordinates psi: what the solvers see.
@@ -113,6 +116,16 @@ class RoundProblem:
     def surprising_rows(self, psi: FloatArray) -> IntArray:
         """Rows that no sample of this size would have, were the model at psi true: of a chance below 1 / (10 n)."""
         return self.objective.rows_above(self._theta(psi), np.log(10 * self.objective.samples.n_rows))
+
+    def moves_logits(self, psi: FloatArray, step: FloatArray, decrement: float, most: float) -> bool:
+        """Whether the Newton step s from psi, which leaves so much, moves two logits of a row apart by over `most`.
+
+        s'Hs, twice the decrement, is a sum over rows and pairs of classes of w p_k p_l times the squared change of
+        z_k - z_l: where the step is small, only rows that hardly bend the likelihood can be moved so far.
+        """
+        little = _CURVATURE_MAY_BE_OLD * 2 * decrement / most**2
+        rows = self.objective.rows_of_little_curvature(self._theta(psi), little) if np.isfinite(little) else None
+        return self.objective.largest_logit_change(self.coordinates.push_direction(step), rows) > most
 
     @cached_property
     def _pair_basis(self) -> FloatArray:

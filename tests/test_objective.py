@@ -315,6 +315,24 @@ def test_the_largest_change_of_logits(K):
     z = objective.samples.X @ W.T + b
     apart = np.abs(z[:, 0]) if K == 2 else np.ptp(z, axis=1)
     assert_allclose(objective.largest_logit_change(direction), apart.max())
+    few = np.argsort(-apart)[[3, 5]]
+    assert_allclose(objective.largest_logit_change(direction, few), apart[few[0]])
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_rows_of_little_curvature_are_those_that_a_short_step_can_move_far(K):
+    objective = likelihood(K, weighted=True)
+    theta, step = 3 * random_theta(objective), random_theta(objective, seed=2)
+    assert objective.rows_of_little_curvature(theta, 0.1) is None
+    objective.value_and_grad(theta)
+    ((W, b),) = objective.layout.unpack(step)
+    z = objective.samples.X @ W.T + b
+    apart = np.abs(z[:, 0]) if K == 2 else np.ptp(z, axis=1)
+    energy = step @ objective.hessp(theta, step)
+    for most in np.quantile(apart, [0.2, 0.5, 0.9]):
+        rows = objective.rows_of_little_curvature(theta, energy / most**2)
+        assert set(np.flatnonzero((apart > most) & (objective.samples.w > 0))) <= set(rows)
+    assert not len(objective.rows_of_little_curvature(theta, 0.0))
 
 
 def test_the_gauge_costs_nothing():
