@@ -68,7 +68,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         penalised, and ``C = 1 / alpha`` of :class:`~sklearn.neural_network.MLPClassifier`.
     l1_ratio : float, default=0.0
         Elastic-net mix as in :class:`~sklearn.linear_model.LogisticRegression`: the penalty is
-        ``((1 - l1_ratio) / 2 ||W||^2 + l1_ratio ||W||_1) / C``. Coefficients that it leaves out are exactly 0.
+        ``((1 - l1_ratio) / 2 ||W||^2 + l1_ratio ||W||_1) / C``. Coefficients that it leaves out are exactly 0. At
+        l1_ratio=1 four classes, six, ... have coefficients to choose from, with the same probabilities and penalty:
+        of each column one of the middle two is 0 then.
     prior : {"gaussian", "jeffreys"}, default="gaussian"
         "jeffreys" is Firth's bias-reduced likelihood, which adds half the log-determinant of the Fisher information
         to the log-likelihood: finite where classes are separated, closer to unbiased in small samples. For the

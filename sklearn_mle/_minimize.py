@@ -20,6 +20,7 @@ from ._history import POLISHED_NATS, POLISHED_SIZE, Controls, Paired, Tracked, s
 from ._newton import minimize_newton
 from ._problem import RoundProblem
 from ._proximal import SplitProblem, minimize_proximal_newton, model_steps
+from ._quadratic import Region
 from ._sampled import run_sampled, start_from_sample
 from ._typing import FloatArray
 
@@ -191,21 +192,19 @@ def polish(
         "resolution": controls.resolution,
         "maxiter": controls.left if max_iter is None else max_iter,
     }
-    bounds = None
     if controls.bounds is None:
         method: Callable[..., OptimizeResult] = minimize_newton
         # With a prior there is a minimum, however slow the way.
         options |= {"curvature_at": schedule, "watch": watch and not problem.has_prior}
     else:
         method = minimize_proximal_newton
-        options |= {"model_step": model_steps(problem), "l1": controls.l1}
-        bounds = Bounds(*controls.bounds)
+        region = Region(np.zeros(problem.size) if controls.l1 is None else controls.l1, *controls.bounds)
+        options |= {"region": region, "model_step": model_steps(problem, region, controls.tol)}
     result = minimize(
         paired.value,
         start,
         jac=paired.grad,
         hessp=problem.hessp,
-        bounds=bounds,
         method=method,
         callback=lambda intermediate_result: controls.history.add(intermediate_result.fun),
         options=options,

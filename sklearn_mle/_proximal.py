@@ -2,14 +2,16 @@
 
     minimise F(x) = f(x) + sum_j l1_j |x_j|    subject to    lower <= x <= upper
 
-Each step minimises the quadratic model of f, with penalty and box as they are, and backtracks (Lee, Sun &
-Saunders, 2014, SIAM J. Optim. 24(3)). The model is solved by the primal-dual active set method (Hintermueller,
-Ito & Kunisch, 2002, SIAM J. Optim. 13(3)): guess from the optimality conditions which coordinates are at zero
-or at a bound, solve for the others, guess again. Where the guesses cycle, accelerated proximal gradients
-(Beck & Teboulle, 2009, SIAM J. Imaging Sci. 2(1)) on the model bring them nearer.
+Each step minimises the quadratic model of f, with penalty and box as they are, and backtracks (Lee, Sun & Saunders,
+2014, SIAM J. Optim. 24(3)): exactly (`_quadratic`) where the Hessian can be factored, else in one orthant by conjugate
+gradients.
 
-Coordinates end at zero, or at their bounds, exactly. What the model still gains is the certificate: at zero
-the subgradient condition holds for all coordinates.
+Coordinates end at zero, or at their bounds, exactly. What the model still gains is the certificate: at zero the
+subgradient condition holds for all coordinates.
+
+With three classes or more the likelihood does not see a number that is added to the coefficients of a column in all
+classes. The penalty alone chooses it, with a pull that is next to nothing where a column is large; so each step ends
+with the best one, in closed form (`Gauge`).
 """
 
 from collections.abc import Callable
@@ -17,49 +19,35 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import Bounds, OptimizeResult
+from scipy.optimize import OptimizeResult
 
-from ._curvature import DenseCurvature
+from ._auto import exact_passes, pass_flops
+from ._newton import CAUTION
 from ._problem import RoundProblem
+from ._quadratic import Region, minimise_quadratic
 from ._typing import BoolArray, FloatArray
 
 _ARMIJO = 1e-4
 _MAX_BACKTRACKS = 40
-# Relative to coordinates of curvature one: keeps what the data do not determine (the gauge of all logits of
-# a row) where it is, and costs Newton's step nothing that shows.
+# Relative to coordinates of curvature one: keeps what the data do not determine where it is, and costs Newton's step
+# nothing that shows.
 _DAMPING = 1e-11
-# Up to here the Hessian is formed; beyond, conjugate gradients solve for the step in one orthant.
+# Up to here every step factors the Hessian; up to there the last ones do, once conjugate gradients are near the end,
+# or get nowhere.
+_FEW_PARAMETERS = 300
 _MAX_DENSE_SIZE = 3000
-_MAX_GUESSES = 20
-_GRADIENT_STEPS = 200
-_ROUNDS = 5
-_MAX_PRODUCTS = 100
-_CG_RESIDUAL = 0.1
-
-
-class Region:
-    """Penalty and box, and the proximal map that belongs to them.
-
-    Parameters
-    ----------
-    l1, lower, upper : arrays of shape (d,)
-    """
-
-    def __init__(self, l1: FloatArray, lower: FloatArray, upper: FloatArray) -> None:
-        self.l1, self.lower, self.upper = l1, lower, upper
-
-    def penalty(self, x: FloatArray) -> float:
-        """Sum of l1_j |x_j|."""
-        return float(self.l1 @ np.abs(x))
-
-    def shrink(self, v: FloatArray, step: FloatArray | float) -> FloatArray:
-        """argmin over u in the box of (u - v)^2 / (2 step) + l1 |u|, coordinate by coordinate."""
-        shrunk = np.sign(v) * np.maximum(np.abs(v) - step * self.l1, 0.0)
-        return np.clip(shrunk, self.lower, self.upper)
-
-    def fixed(self, u: FloatArray) -> BoolArray:
-        """Coordinates of a shrunk point that sit at zero by the penalty, or at a bound."""
-        return ((u == 0) & (self.l1 > 0)) | (u <= self.lower) | (u >= self.upper)
+_NEAR_NATS = 1e-6
+# Factors of a step, and such steps whose price is spent on conjugate gradients before those are given up.
+_FACTORS = 20
+_MANY_STEPS = 10.0
+# Conjugate gradients: residual, of the first, and products at most, for a step and for a certificate. What is left in
+# directions of little curvature shows late.
+_LOOSE = 0.1, 100
+_TIGHT = 1e-4, 500
+# Share of the diagonal of the Hessian that is added to it in an orthant: at first, by what it changes, and its limits.
+_SHIFT = 1e-3
+_SHIFT_FACTOR = 10.0
+_SHIFTS = (1e-8, 1e3)
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,7 @@ class Proposal:
     path: Callable[[float], tuple[FloatArray, float]]
 
 
-StepSolver = Callable[[FloatArray, FloatArray, Region], Proposal]
+StepSolver = Callable[[FloatArray, FloatArray], Proposal]
 
 
 def minimize_proximal_newton(
@@ -87,11 +75,10 @@ def minimize_proximal_newton(
     args: tuple[Any, ...] = (),
     *,
     jac: Callable[..., FloatArray],
-    bounds: Bounds,
+    region: Region,
     model_step: StepSolver,
     target: float,
     tol: float,
-    l1: FloatArray | None = None,
     resolution: float = np.finfo(float).eps,
     maxiter: int = 1000,
     callback: Callable[[OptimizeResult], object] | None = None,
@@ -101,28 +88,26 @@ def minimize_proximal_newton(
 
     Parameters
     ----------
-    fun, x0, args, jac, bounds, callback
+    fun, x0, args, jac, callback
         As `scipy.optimize.minimize` hands them to a custom method; `fun` and `jac` are of the smooth part.
+    region : Region
+        Penalty and box.
     model_step : callable
-        Called with (x, g, region): a `Proposal` from the model at x.
+        Called with (x, g): a `Proposal` from the model at x.
     target, tol, resolution, maxiter
         As in `minimize_newton`; the decrement is the gain of the model.
-    l1 : array of shape (d,), optional
-        Weights of the penalty.
 
     Returns
     -------
     OptimizeResult
         `fun` includes the penalty; `jac` is the gradient of the smooth part.
     """
-    lower, upper = np.broadcast_to(bounds.lb, x0.shape), np.broadcast_to(bounds.ub, x0.shape)
-    region = Region(np.zeros_like(x0) if l1 is None else l1, lower, upper)
-    x = np.clip(np.asarray(x0, dtype=float), lower, upper)
+    x = np.clip(np.asarray(x0, dtype=float), region.lower, region.upper)
     f, g = fun(x, *args) + region.penalty(x), jac(x, *args)
     nit = 0
     message, success = "maximum number of iterations reached", False
     while True:
-        proposal = model_step(x, g, region)
+        proposal = model_step(x, g)
         decrement = proposal.gain
         if decrement <= target:
             message, success = "the decrement is at the target", True
@@ -160,124 +145,180 @@ def minimize_proximal_newton(
     )
 
 
-def model_steps(problem: RoundProblem) -> StepSolver:
-    """Steps to the minimum of the quadratic model of a problem: exact, or in one orthant where it is large."""
-    if problem.size <= _MAX_DENSE_SIZE:
+def model_steps(problem: RoundProblem, region: Region, tol: float) -> StepSolver:
+    """Steps to the minimum of the quadratic model of a problem, by the cost of its Hessian and factors."""
+    settle = Gauge(problem, region).settled
 
-        def exact(x: FloatArray, g: FloatArray, region: Region) -> Proposal:
-            hessian = problem.hessian(x)
-            hessian[np.diag_indices_from(hessian)] += _DAMPING
-            end, gain = _minimise_model(hessian, x, g, region)
-            change = float(g @ (end - x)) + region.penalty(end) - region.penalty(x)
+    def exact(x: FloatArray, g: FloatArray) -> Proposal:
+        hessian = problem.hessian(x)
+        hessian[np.diag_indices_from(hessian)] += _DAMPING
+        end, gain = minimise_quadratic(hessian, x, g, region)
+        change = float(g @ (end - x)) + region.penalty(end) - region.penalty(x)
 
-            def path(t: float) -> tuple[FloatArray, float]:
-                # At t = 1 what the model puts at zero or at a bound is there exactly.
-                return end if t == 1.0 else x + t * (end - x), t * change
+        def path(t: float) -> tuple[FloatArray, float]:
+            # At t = 1 what the model puts at zero or at a bound is there exactly.
+            return settle(end if t == 1.0 else x + t * (end - x)), t * change
 
-            return Proposal(end - x, gain, path)
+        return Proposal(end - x, gain, path)
 
+    if problem.size <= _FEW_PARAMETERS:
         return exact
-    return lambda x, g, region: _orthant_step(problem, x, g, region)
+    if problem.size > _MAX_DENSE_SIZE:
+        return OrthantSteps(problem, region, settle, tol)
+    orthant = OrthantSteps(problem, region, settle)
+
+    factors = (_FACTORS - 1) * problem.size**3 / 3 / pass_flops(problem)
+    until = problem.objective.n_passes + _MANY_STEPS * (exact_passes(problem) + factors)
+    near = False
+
+    def first_in_orthants(x: FloatArray, g: FloatArray) -> Proposal:
+        nonlocal near
+        if not near and problem.objective.n_passes < until:
+            proposal = orthant(x, g)
+            if proposal.gain > _NEAR_NATS:
+                return proposal
+        near = True
+        return exact(x, g)
+
+    return first_in_orthants
 
 
-def _minimise_model(hessian: FloatArray, x: FloatArray, g: FloatArray, region: Region) -> tuple[FloatArray, float]:
-    """Minimise g's + s'Hs / 2 + penalty(x + s) over s with x + s in the box; return x + s and the gain."""
+class Gauge:
+    """The number that is added to the coefficients of a column in all classes, for the least penalty.
 
-    def gain(u: FloatArray) -> float:
-        s = u - x
-        return region.penalty(x) - region.penalty(u) - float(g @ s + 0.5 * s @ (hessian @ s))
-
-    scale = 1 / np.diag(hessian)
-    best, best_gain = x, 0.0
-    for _ in range(_ROUNDS):
-        u, solved = _active_set(hessian, scale, x, g, region, best)
-        value = gain(u)
-        if value > best_gain:
-            best, best_gain = u, value
-        if solved:
-            break
-        u = _accelerated_gradient(hessian, scale, x, g, region, best)
-        value = gain(u)
-        if value > best_gain:
-            best, best_gain = u, value
-    return best, best_gain
-
-
-def _active_set(
-    hessian: FloatArray, scale: FloatArray, x: FloatArray, g: FloatArray, region: Region, start: FloatArray
-) -> tuple[FloatArray, bool]:
-    """Point of the box where the guess of what is at zero or at a bound confirmed itself, or the last one."""
-    u = start
-    previous: FloatArray | None = None
-    for _ in range(_MAX_GUESSES):
-        guess = region.shrink(u - scale * (g + hessian @ (u - x)), scale)
-        fixed = region.fixed(guess)
-        sides = np.where(fixed, guess, np.sign(guess) * 1e300)
-        if previous is not None and np.array_equal(sides, previous):
-            return np.clip(u, region.lower, region.upper), True
-        previous = sides
-        free = ~fixed
-        u = np.where(fixed, guess, x)
-        if free.any():
-            right = g + region.l1 * np.sign(guess) + hessian[:, fixed] @ (u - x)[fixed]
-            u[free] = x[free] - DenseCurvature(hessian[np.ix_(free, free)]).solve(right[free])
-    return np.clip(u, region.lower, region.upper), False
-
-
-def _accelerated_gradient(
-    hessian: FloatArray, scale: FloatArray, x: FloatArray, g: FloatArray, region: Region, start: FloatArray
-) -> FloatArray:
-    """A number of accelerated proximal gradient steps on the model, scaled by its diagonal."""
-    # The largest row sum of the scaled Hessian D^1/2 H D^1/2 bounds its eigenvalues.
-    root = np.sqrt(scale)
-    step = scale / float(np.max(root * (np.abs(hessian) @ root)))
-    u = extrapolated = start
-    momentum = 1.0
-    for _ in range(_GRADIENT_STEPS):
-        moved = region.shrink(extrapolated - step * (g + hessian @ (extrapolated - x)), step)
-        following = 0.5 * (1 + np.sqrt(1 + 4 * momentum**2))
-        extrapolated = moved + (momentum - 1) / following * (moved - u)
-        u, momentum = moved, following
-    return u
-
-
-def _orthant_step(problem: RoundProblem, x: FloatArray, g: FloatArray, region: Region) -> Proposal:
-    """A Newton step by conjugate gradients in the orthant that steepest descent enters, cut off at its faces.
-
-    Andrew & Gao (2007, ICML) for the orthant; Bertsekas (1982, SIAM J. Control Optim. 20(2)) for what is held.
+    With l1 weight a and ridge r of the column it minimises sum_k a |w_k + c| + r (w_k + c)^2 / 2 over c. The derivative
+    is a line with K jumps: its root is the median of the K points -w_k and of the K + 1 roots of its pieces.
     """
-    l1 = region.l1
-    # The subgradient of least norm: at zero, where the penalty outweighs the gradient, it is zero.
-    at_zero = np.sign(g) * np.maximum(np.abs(g) - l1, 0.0)
-    descent = np.where(l1 > 0, np.where(x == 0, at_zero, g + np.sign(x) * l1), g)
-    side = np.where(x == 0, -np.sign(descent), np.sign(x))
-    low = np.where((l1 > 0) & (side >= 0), np.maximum(region.lower, 0.0), region.lower)
-    high = np.where((l1 > 0) & (side <= 0), np.minimum(region.upper, 0.0), region.upper)
-    free = ~(((x <= low) & (descent >= 0)) | ((x >= high) & (descent <= 0)))
-    diagonal = problem.hessian_diagonal(x) + _DAMPING
-    step = np.zeros_like(x)
-    r = np.where(free, descent, 0.0)
-    z = r / diagonal
-    p = -z
-    rz = first = float(r @ z)
-    for _ in range(_MAX_PRODUCTS):
-        if rz <= _CG_RESIDUAL**2 * first:
-            break
-        Hp = np.where(free, problem.hessp(x, p), 0.0)
-        curve = float(p @ Hp)
-        if curve <= 0:
-            break
-        step += (rz / curve) * p
-        r += (rz / curve) * Hp
+
+    def __init__(self, problem: RoundProblem, region: Region) -> None:
+        coordinates = problem.coordinates
+        self._blocks = coordinates.blocks
+        self._rank = coordinates.rank
+        boxed = bool(np.isfinite(region.lower).any() or np.isfinite(region.upper).any())
+        self.is_free = len(coordinates.basis) > 1 and not boxed and bool(region.l1.any())
+        if self.is_free:
+            self._l1 = coordinates.blocks(region.l1)[0, : self._rank]
+            self._ridge = coordinates.penalty_metric(problem.objective.precision)[: self._rank]
+
+    def settled(self, psi: FloatArray) -> FloatArray:
+        """The point with the same likelihood and the least penalty."""
+        if not self.is_free:
+            return psi
+        psi = psi.copy()
+        W = self._blocks(psi)[:, : self._rank]
+        kinks = np.sort(-W, axis=0)
+        mean = kinks.mean(axis=0)
+        K = len(W)
+        if self._ridge.any():
+            roots = mean - (2 * np.arange(K + 1)[:, None] - K) * (self._l1 / (K * self._ridge))
+            shift = np.sort(np.concatenate([kinks, roots]), axis=0)[K]
+        else:
+            # Of an even number of classes two kinks and all between them are as good: the one nearer to the mean.
+            low, high = kinks[(K - 1) // 2], kinks[K // 2]
+            shift = np.where(mean - low <= high - mean, low, high)
+        W += shift
+        return psi
+
+
+class OrthantSteps:
+    """Newton steps by conjugate gradients in the orthant that steepest descent enters, cut off at its faces.
+
+    Andrew & Gao (2007, ICML) for the orthant; Bertsekas (1982, SIAM J. Control Optim. 20(2)) for what is held. In an
+    orthant the quadratic may have no minimum, or one far beyond the faces: a share of the diagonal is added, more where
+    the last step was cut, less where it was taken whole.
+
+    Parameters
+    ----------
+    problem, region : what is minimised
+    settle : what a step ends with, `Gauge.settled`
+    tol : a gain from which on the objective has to be certain to be within it of its minimum
+    """
+
+    def __init__(
+        self,
+        problem: RoundProblem,
+        region: Region,
+        settle: Callable[[FloatArray], FloatArray],
+        tol: float = -np.inf,
+    ) -> None:
+        self.problem = problem
+        self.region = region
+        self.settle = settle
+        self.tol = tol
+        self._ask_again, self._left = 0.0, np.inf
+        self._shift = _SHIFT
+        self._end: FloatArray | None = None
+
+    def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
+        """The step from x, where the smooth part has gradient g."""
+        region = self.region
+        if self._end is not None:
+            whole = np.array_equal(x, self._end)
+            self._shift = float(np.clip(self._shift * (1 / _SHIFT_FACTOR if whole else _SHIFT_FACTOR), *_SHIFTS))
+        slope = region.slope(x, g)
+        side = np.where(x == 0, -np.sign(slope), np.sign(x))
+        kinked = region.l1 > 0
+        low = np.where(kinked & (side >= 0), np.maximum(region.lower, 0.0), region.lower)
+        high = np.where(kinked & (side <= 0), np.minimum(region.upper, 0.0), region.upper)
+        step, gain = self._solve(x, slope, ~region.held(x) | (slope != 0), *_LOOSE)
+        if gain <= self.tol:
+            gain = self._certified(x, slope, gain)
+
+        def path(t: float) -> tuple[FloatArray, float]:
+            trial = np.clip(x + t * step, low, high)
+            return self.settle(trial), float(slope @ (trial - x))
+
+        self._end = path(1.0)[0]
+        return Proposal(step, gain, path)
+
+    def _certified(self, x: FloatArray, slope: FloatArray, gain: float) -> float:
+        """The gain, where no more than `tol` is left by what no orthant hides; else what is left.
+
+        With v any subgradient of the objective F and H its curvature, F at the minimum is above F - v'H^-1 v / 2, where
+        the coordinates that a step holds count: free to follow, they let the others gain more. As that takes many
+        products, it is asked again only after as many.
+        """
+        objective = self.problem.objective
+        if objective.n_passes >= self._ask_again:
+            before = objective.n_passes
+            self._left = self._solve(x, slope, np.ones(len(x), dtype=bool), *_TIGHT)[1]
+            self._ask_again = 2 * objective.n_passes - before
+            if self._left <= self.tol:
+                return gain
+        return max(gain, self._left)
+
+    def _solve(
+        self, x: FloatArray, slope: FloatArray, free: BoolArray, residual: float, max_products: int
+    ) -> tuple[FloatArray, float]:
+        """Newton's step on the free coordinates, and what the quadratic gains by it and beyond."""
+        diagonal = self.problem.hessian_diagonal(x) + _DAMPING
+        shift = self._shift * diagonal
+        step = np.zeros_like(x)
+        r = np.where(free, slope, 0.0)
         z = r / diagonal
-        rz, before = float(r @ z), rz
-        p = -z + (rz / before) * p
-
-    def path(t: float) -> tuple[FloatArray, float]:
-        trial = np.clip(x + t * step, low, high)
-        return trial, float(descent @ (trial - x))
-
-    return Proposal(step, -0.5 * float(descent @ step), path)
+        p = -z
+        rz = first = float(r @ z)
+        pp, least = first, np.inf
+        for _ in range(max_products):
+            if rz <= residual**2 * first:
+                break
+            Hp = np.where(free, self.problem.hessp(x, p), 0.0)
+            curve = float(p @ Hp)
+            least = min(least, curve / pp)
+            Hp += shift * p
+            curve += self._shift * pp
+            if curve <= 0:
+                break
+            step += (rz / curve) * p
+            r += (rz / curve) * Hp
+            z = r / diagonal
+            rz, before = float(r @ z), rz
+            p = -z + (rz / before) * p
+            pp = float(p @ (diagonal * p))
+        # What is left of the residual, and what the shift kept the step from, at the least curvature seen.
+        least = max(CAUTION * least, _SHIFTS[0]) if first else 1.0
+        gain = 0.5 * (-float(slope @ step) + rz / least) * (1 + self._shift / least)
+        return step, gain
 
 
 class SplitProblem:

@@ -96,6 +96,84 @@ def test_wide_problems_take_orthant_steps(as_rows, monkeypatch):
     assert ((wide.coef_ == 0) == (exact.coef_ == 0)).all()
 
 
+def unlike_columns(n=1000, p=12, K=4, correlated=0.0, seed=3):
+    """Rows whose columns have scales of 1e-3 to 1e3 and means far from zero."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, p)) + correlated * rng.normal(size=(n, 1))
+    z = X @ (rng.normal(size=(K, p)) * (rng.random((K, p)) < 0.5)).T
+    y = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+    return (X + 3 * rng.normal(size=p)) * 10.0 ** rng.uniform(-3, 3, p), y
+
+
+@pytest.mark.parametrize("K", [2, 3, 4, 5])
+@pytest.mark.parametrize(("C", "l1_ratio"), [(1.0, 1.0), (1.0, 0.5), (0.01, 1.0)])
+def test_units_of_the_columns_cost_no_steps(K, C, l1_ratio):
+    X, y = unlike_columns(K=K, correlated=2.0)
+    model = SoftmaxMLEClassifier(C=C, l1_ratio=l1_ratio).fit(X, y)
+    assert model.n_iter_ <= 20
+    weights, intercepts = subgradient_residual(model, X, y, C, l1_ratio)
+    assert (weights <= 1e-8 * np.abs(X).sum(axis=0)).all()
+    assert intercepts.max() <= 1e-6
+
+
+@pytest.mark.parametrize("K", [2, 4])
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+def test_many_parameters_end_where_few_do(K, l1_ratio, monkeypatch):
+    X, y = unlike_columns(K=K, n=300, p=30, correlated=1.0)
+    exact = SoftmaxMLEClassifier(C=1.0, l1_ratio=l1_ratio).fit(X, y)
+    monkeypatch.setattr(_proximal, "_FEW_PARAMETERS", 0)
+    through_orthants = SoftmaxMLEClassifier(C=1.0, l1_ratio=l1_ratio).fit(X, y)
+    assert through_orthants.optimize_result_.fun == pytest.approx(exact.optimize_result_.fun, abs=1e-9)
+    np.testing.assert_allclose(through_orthants.coef_, exact.coef_, rtol=1e-4, atol=1e-9 * np.abs(exact.coef_).max())
+    monkeypatch.setattr(_proximal, "_MAX_DENSE_SIZE", 0)
+    in_orthants = SoftmaxMLEClassifier(C=1.0, l1_ratio=l1_ratio, tol=1e-4).fit(X, y)
+    assert in_orthants.converged_
+    assert in_orthants.optimize_result_.fun == pytest.approx(exact.optimize_result_.fun, abs=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:The fit has not converged")
+@pytest.mark.parametrize("seed", range(4))
+def test_orthants_do_not_claim_what_they_have_not_reached(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(150, 8)) @ rng.normal(size=(8, 40)) + 0.01 * rng.normal(size=(150, 40))
+    z = X @ (rng.normal(size=(3, 40)) * (rng.random((3, 40)) < 0.3)).T
+    y = (3 * z / z.std() + rng.gumbel(size=z.shape)).argmax(axis=1)
+    best = SoftmaxMLEClassifier(C=10.0, l1_ratio=1.0).fit(X, y)
+    monkeypatch.setattr(_proximal, "_FEW_PARAMETERS", 0)
+    monkeypatch.setattr(_proximal, "_MAX_DENSE_SIZE", 0)
+    for max_iter in (10, 100):
+        model = SoftmaxMLEClassifier(C=10.0, l1_ratio=1.0, max_iter=max_iter).fit(X, y)
+        short = model.optimize_result_.fun - best.optimize_result_.fun
+        assert short >= -1e-9
+        assert short <= model.tol or not model.converged_
+
+
+@pytest.mark.parametrize("as_rows", [np.asarray, sparse.csr_array])
+def test_the_lasso_of_more_columns_than_rows(as_rows):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 1300)) * (rng.random((80, 1300)) < 0.2)
+    y = (X[:, :3] @ [[2, -1, 0], [-1, 2, 1], [0, 0, 2]] + 0.3 * rng.gumbel(size=(80, 3))).argmax(axis=1)
+    model = SoftmaxMLEClassifier(C=1.0, l1_ratio=1.0).fit(as_rows(X), y)
+    weights, intercepts = subgradient_residual(model, X, y, 1.0, 1.0)
+    assert model.converged_
+    assert max(weights.max(), intercepts.max()) <= 1e-4
+    assert (model.coef_ == 0).mean() > 0.9
+
+
+def test_what_all_classes_share_costs_the_least_penalty():
+    for K in (3, 4, 5):
+        for l1_ratio in (0.4, 1.0):
+            X, y = unlike_columns(K=K, n=300, p=6)
+            W = SoftmaxMLEClassifier(C=1.0, l1_ratio=l1_ratio).fit(X, y).coef_
+            cost = l1_ratio * np.abs(W).sum(axis=0) + (1 - l1_ratio) / 2 * (W**2).sum(axis=0)
+            for shift in np.array([-1e-3, 1e-3, -0.3, 0.3])[:, None] * np.abs(W).max(axis=0):
+                other = W + shift
+                there = l1_ratio * np.abs(other).sum(axis=0) + (1 - l1_ratio) / 2 * (other**2).sum(axis=0)
+                assert (there >= cost * (1 - 1e-12)).all()
+            if l1_ratio == 1:
+                assert (W == 0).any(axis=0).all()
+
+
 def test_a_path_of_warm_starts_ends_where_independent_fits_do():
     X, y = load_wine(return_X_y=True)
     warm = SoftmaxMLEClassifier(l1_ratio=0.5, warm_start=True)
