@@ -163,7 +163,9 @@ class Coordinates:
         """Deviations of the columns, in units of the constant; None where T does not say."""
         if self.transform.ndim == 1 or self.transform.shape[0] != self.rank:
             return None
-        return np.linalg.norm(linalg.inv(self.transform, check_finite=False), axis=0)
+        # Rows of T are in the inverse units of the columns, which may be anything.
+        units = np.linalg.norm(self.transform, axis=1)
+        return np.linalg.norm(linalg.inv(self.transform / units[:, None], check_finite=False), axis=0) / units
 
     @cached_property
     def mild(self) -> bool:

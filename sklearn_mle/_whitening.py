@@ -41,11 +41,13 @@ class Columns:
     def _take(self, samples: Samples, pilot: FloatArray, center: bool, with_moments: bool) -> None:
         """Mean, scale and moments from sums about the pilot."""
         gram = None
-        if with_moments:
-            sums, gram = samples.gram(pilot, None)
-            squares = np.diag(gram).copy()
-        else:
-            sums, squares = samples.column_sums(pilot)
+        # What overflows is refused below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if with_moments:
+                sums, gram = samples.gram(pilot, None)
+                squares = np.diag(gram).copy()
+            else:
+                sums, squares = samples.column_sums(pilot)
         if not np.isfinite(squares).all():
             large = np.flatnonzero(~np.isfinite(squares)).tolist()
             raise ValueError(f"Entries of X too large to be squared in float64, in columns {large}: change their unit.")

@@ -930,6 +930,15 @@ def test_a_grid_search_finds_the_same_with_either_score(load):
     assert_allclose(*(search.cv_results_["mean_test_score"] for search in scores), rtol=1e-10)
 
 
+@pytest.mark.parametrize("spread", [1e16, 1e100])
+def test_units_that_differ_by_more_than_numbers_have_digits(spread):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20_000, 3)), rng.integers(3, size=20_000)
+    units = np.array([1.0, spread**0.5, spread**-0.5])
+    plain, spread_out = (SoftmaxMLEClassifier().fit(rows, y) for rows in (X, X * units))
+    np.testing.assert_allclose(spread_out.coef_ * units, plain.coef_, rtol=1e-6, atol=1e-9)
+
+
 def test_it_scales_no_better_with_a_scaler(iris):
     """The pure MLE does not depend on units, so neither do held-out scores."""
     X, y = overlapping()

@@ -255,8 +255,6 @@ def test_a_constant_column_has_the_least_coefficient_in_its_box():
         assert_array_equal(bound[:, P], [0.0, 0.2, -0.3])
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
 def test_columns_too_large_to_square_are_named(convert):
     with pytest.raises(ValueError, match=r"too large to be squared.* in columns \[2\]"):
