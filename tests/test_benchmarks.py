@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from benchmarks import problems, report, runner, worker
+from benchmarks import elastic_net, problems, report, runner, worker
 from benchmarks.libraries import adapters
 from benchmarks.objective import penalised_mean_nll, standardise, to_raw
 from benchmarks.records import Run, outcomes, read_csv, write_csv
@@ -105,3 +105,15 @@ def test_table_and_records_round_trip(tiny, tmp_path):
     write_csv(runs, tmp_path / "runs.csv")
     again = read_csv(tmp_path / "runs.csv")
     assert outcomes(again)[1] == outcomes(runs)[1]
+
+
+def test_the_elastic_net_is_measured_by_one_yardstick(tiny):
+    X, y = problems.load(tiny[1])
+    X = standardise(X)[0]
+    ours, saga = elastic_net.race(X, y, 0.5, limit=60.0, repeats=0)
+    assert ours[2] == pytest.approx(saga[2], abs=elastic_net.GAP)
+    model = LogisticRegression(C=1.0, l1_ratio=0.5, solver="saga", tol=1e-10, max_iter=10_000).fit(X, y)
+    expected = log_loss(y, model.predict_proba(X))
+    expected += (0.25 * (model.coef_**2).sum() + 0.5 * np.abs(model.coef_).sum()) / len(X)
+    assert elastic_net.yardstick(model, X, y, 0.5) == pytest.approx(expected, rel=1e-12)
+    assert saga[2] == pytest.approx(expected, abs=elastic_net.GAP)
