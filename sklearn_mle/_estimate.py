@@ -228,8 +228,14 @@ def _set_up_in_box(
         # Bounds and l1 penalty are those of psi, whose zero is W = 0: the start moves, not the origin.
         start = box_point(coordinates, _theta(model.start, present, samples, coordinates))
     l1 = _l1_weights(coordinates, model)
-    warm = model.start is not None
-    return _Setting(problem, np.eye(shape[0]), np.clip(start, *box), box, bounds, l1, warm)
+    start, null = np.clip(start, *box), np.clip(np.zeros(problem.size), *box)
+
+    def value(psi: FloatArray) -> float:
+        return objective.value(coordinates.push(psi)) + (0.0 if l1 is None else float(l1 @ np.abs(psi)))
+
+    # As above: what is worse than no start is none.
+    warm = model.start is not None and value(start) <= value(null)
+    return _Setting(problem, np.eye(shape[0]), start if warm else null, box, bounds, l1, warm)
 
 
 def _coefficients(model: LinearModel, setting: _Setting, solution: Solution) -> tuple[FloatArray, FloatArray]:

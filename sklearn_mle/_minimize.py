@@ -162,7 +162,7 @@ def solve(
     if controls.bounds is not None:
         return _run_bounded(problem, schedule, solver, controls, start)
     if solver.takes == "value":
-        return run_method(problem, schedule.null, solver, controls, start)
+        return _certified(problem, schedule, controls, run_method(problem, schedule.null, solver, controls, start))
     return _run_certified(problem, schedule, solver, controls, start)
 
 
@@ -244,6 +244,11 @@ def _with_result(solution: Solution, result: OptimizeResult) -> Solution:
     return replace(solution, result=result)
 
 
+def _certified(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution) -> Solution:
+    """The point that a method has found, with what the curvature there says is left."""
+    return _with_result(polish(problem, schedule, controls, solution.psi, max_iter=0), solution.result)
+
+
 def _run_bounded(
     problem: RoundProblem, schedule: CurvatureSchedule, method: Method, controls: Controls, start: FloatArray
 ) -> Solution:
@@ -255,7 +260,7 @@ def _run_bounded(
     else:
         solution = run_method(problem, None, method, controls, start)
     if method.takes == "value" or problem.size > POLISHED_SIZE:
-        return solution
+        return _certified(problem, schedule, controls, solution)
     return _with_result(polish(problem, schedule, controls, solution.psi), solution.result)
 
 

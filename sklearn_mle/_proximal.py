@@ -29,9 +29,15 @@ from ._typing import BoolArray, FloatArray
 
 _ARMIJO = 1e-4
 _MAX_BACKTRACKS = 40
+# Roundings of f that a sum of rows has, how many times these differences of f have to be, and steps that leave no less
+# than this share of what was left.
+_NOISE = 8
+_TOLD_APART = 100
+_STALLED = 0.5
+_MAX_STALLS = 4
 # Relative to coordinates of curvature one: keeps what the data do not determine where it is, and costs Newton's step
 # nothing that shows.
-_DAMPING = 1e-11
+_DAMPING = 1e-13
 # Up to here every step factors the Hessian; up to there the last ones do, once conjugate gradients are near the end,
 # or get nowhere.
 _FEW_PARAMETERS = 300
@@ -40,6 +46,7 @@ _NEAR_NATS = 1e-6
 # Factors of a step, and such steps whose price is spent on conjugate gradients before those are given up.
 _FACTORS = 20
 _MANY_STEPS = 10.0
+_MAX_ORTHANT_STEPS = 150
 # Conjugate gradients: residual, of the first, and products at most, for a step and for a certificate. What is left in
 # directions of little curvature shows late.
 _LOOSE = 0.1, 100
@@ -105,26 +112,33 @@ def minimize_proximal_newton(
     x = np.clip(np.asarray(x0, dtype=float), region.lower, region.upper)
     f, g = fun(x, *args) + region.penalty(x), jac(x, *args)
     nit = 0
+    least, n_stalls = np.inf, 0
     message, success = "maximum number of iterations reached", False
     while True:
         proposal = model_step(x, g)
         decrement = proposal.gain
+        noise = _NOISE * resolution * abs(f)
         if decrement <= target:
             message, success = "the decrement is at the target", True
             break
+        # Where differences of f are rounding, steps are taken for as long as they leave less and less.
+        least, n_stalls = (decrement, 0) if decrement < _STALLED * least else (least, n_stalls + 1)
+        if n_stalls >= _MAX_STALLS and decrement < _TOLD_APART * noise:
+            success = decrement <= max(tol, noise)
+            message = "rounding ends the decrease"
+            break
         if nit >= maxiter:
             break
-        noise = 8 * resolution * abs(f)
         t, moved = 1.0, None
         for _ in range(_MAX_BACKTRACKS):
             trial, change = proposal.path(t)
             f_trial = fun(trial, *args) + region.penalty(trial)
-            if f_trial <= f + _ARMIJO * change + noise * (-change < 100 * noise):
+            if f_trial <= f + _ARMIJO * change + noise * (-change < _TOLD_APART * noise):
                 moved = trial
                 break
             t *= 0.5
         if moved is None or np.array_equal(moved, x):
-            success = decrement <= max(tol, 8 * resolution * abs(f))
+            success = decrement <= max(tol, noise)
             message = "rounding ends the decrease"
             break
         x, f, g = moved, f_trial, jac(moved, *args)
@@ -147,9 +161,10 @@ def minimize_proximal_newton(
 
 def model_steps(problem: RoundProblem, region: Region, tol: float) -> StepSolver:
     """Steps to the minimum of the quadratic model of a problem, by the cost of its Hessian and factors."""
-    settle = Gauge(problem, region).settled
+    gauge = Gauge(problem, region)
 
     def exact(x: FloatArray, g: FloatArray) -> Proposal:
+        g = gauge.without_rounding(x, g)
         hessian = problem.hessian(x)
         hessian[np.diag_indices_from(hessian)] += _DAMPING
         end, gain = minimise_quadratic(hessian, x, g, region)
@@ -157,27 +172,27 @@ def model_steps(problem: RoundProblem, region: Region, tol: float) -> StepSolver
 
         def path(t: float) -> tuple[FloatArray, float]:
             # At t = 1 what the model puts at zero or at a bound is there exactly.
-            return settle(end if t == 1.0 else x + t * (end - x)), t * change
+            return gauge.settled(end if t == 1.0 else x + t * (end - x)), t * change
 
         return Proposal(end - x, gain, path)
 
     if problem.size <= _FEW_PARAMETERS:
         return exact
     if problem.size > _MAX_DENSE_SIZE:
-        return OrthantSteps(problem, region, settle, tol)
-    orthant = OrthantSteps(problem, region, settle)
-
+        return OrthantSteps(problem, region, gauge, tol)
+    orthant = OrthantSteps(problem, region, gauge)
     factors = (_FACTORS - 1) * problem.size**3 / 3 / pass_flops(problem)
     until = problem.objective.n_passes + _MANY_STEPS * (exact_passes(problem) + factors)
-    near = False
+    left = _MAX_ORTHANT_STEPS
 
     def first_in_orthants(x: FloatArray, g: FloatArray) -> Proposal:
-        nonlocal near
-        if not near and problem.objective.n_passes < until:
+        nonlocal left
+        if left and problem.objective.n_passes < until:
+            left -= 1
             proposal = orthant(x, g)
             if proposal.gain > _NEAR_NATS:
                 return proposal
-        near = True
+        left = 0
         return exact(x, g)
 
     return first_in_orthants
@@ -194,23 +209,37 @@ class Gauge:
         coordinates = problem.coordinates
         self._blocks = coordinates.blocks
         self._rank = coordinates.rank
+        self._exists = len(coordinates.basis) > 1
         boxed = bool(np.isfinite(region.lower).any() or np.isfinite(region.upper).any())
-        self.is_free = len(coordinates.basis) > 1 and not boxed and bool(region.l1.any())
-        if self.is_free:
-            self._l1 = coordinates.blocks(region.l1)[0, : self._rank]
-            self._ridge = coordinates.penalty_metric(problem.objective.precision)[: self._rank]
+        self._is_free = self._exists and not boxed and bool(region.l1.any())
+        self._l1 = coordinates.blocks(region.l1)[0, : self._rank]
+        self._ridge = coordinates.penalty_metric(problem.objective.precision)
+
+    def without_rounding(self, psi: FloatArray, g: FloatArray) -> FloatArray:
+        """The gradient of the smooth part, without what rounding has left of the likelihood's along the gauge.
+
+        Where nothing but a weak penalty resists, it would be a long way.
+        """
+        if not self._exists:
+            return g
+        g = g.copy()
+        G = self._blocks(g)
+        ridge = self._ridge * self._blocks(psi)
+        G -= (G - ridge).mean(axis=0)
+        return g
 
     def settled(self, psi: FloatArray) -> FloatArray:
         """The point with the same likelihood and the least penalty."""
-        if not self.is_free:
+        if not self._is_free:
             return psi
         psi = psi.copy()
         W = self._blocks(psi)[:, : self._rank]
         kinks = np.sort(-W, axis=0)
         mean = kinks.mean(axis=0)
         K = len(W)
-        if self._ridge.any():
-            roots = mean - (2 * np.arange(K + 1)[:, None] - K) * (self._l1 / (K * self._ridge))
+        ridge = self._ridge[: self._rank]
+        if ridge.any():
+            roots = mean - (2 * np.arange(K + 1)[:, None] - K) * (self._l1 / (K * ridge))
             shift = np.sort(np.concatenate([kinks, roots]), axis=0)[K]
         else:
             # Of an even number of classes two kinks and all between them are as good: the one nearer to the mean.
@@ -230,7 +259,7 @@ class OrthantSteps:
     Parameters
     ----------
     problem, region : what is minimised
-    settle : what a step ends with, `Gauge.settled`
+    gauge : what a step ends with, and begins with
     tol : a gain from which on the objective has to be certain to be within it of its minimum
     """
 
@@ -238,12 +267,12 @@ class OrthantSteps:
         self,
         problem: RoundProblem,
         region: Region,
-        settle: Callable[[FloatArray], FloatArray],
+        gauge: Gauge,
         tol: float = -np.inf,
     ) -> None:
         self.problem = problem
         self.region = region
-        self.settle = settle
+        self.gauge = gauge
         self.tol = tol
         self._ask_again, self._left = 0.0, np.inf
         self._shift = _SHIFT
@@ -252,6 +281,7 @@ class OrthantSteps:
     def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
         """The step from x, where the smooth part has gradient g."""
         region = self.region
+        g = self.gauge.without_rounding(x, g)
         if self._end is not None:
             whole = np.array_equal(x, self._end)
             self._shift = float(np.clip(self._shift * (1 / _SHIFT_FACTOR if whole else _SHIFT_FACTOR), *_SHIFTS))
@@ -266,7 +296,7 @@ class OrthantSteps:
 
         def path(t: float) -> tuple[FloatArray, float]:
             trial = np.clip(x + t * step, low, high)
-            return self.settle(trial), float(slope @ (trial - x))
+            return self.gauge.settled(trial), float(slope @ (trial - x))
 
         self._end = path(1.0)[0]
         return Proposal(step, gain, path)
