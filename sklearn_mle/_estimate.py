@@ -294,9 +294,12 @@ def _examine(
     if not solution.converged or not problem.size:
         return solution, None
     finding = None
-    step = solution.psi if separates else _way_out(problem, schedule, controls, solution)
-    # What a method without certificate leaves has no price.
-    decrement = np.inf if solution.step is None else solution.decrement
+    # The way that was gone, where it leads to separation, or not even rounding is left of the gradient to ask for more.
+    step, decrement = solution.psi, np.inf
+    if not separates:
+        asked = _next_step(problem, schedule, controls, solution)
+        if asked is not None and asked.any():
+            step, decrement = asked, solution.decrement if solution.step is not None else np.inf
     if separates or problem.moves_logits(solution.psi, step, decrement, _MOVING_LOGITS):
         direction = problem.coordinates.push(step) if separates else problem.coordinates.push_direction(step)
         finding = _diagnose(problem, direction)
@@ -314,16 +317,14 @@ def _examine(
     return solution, None
 
 
-def _way_out(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution) -> FloatArray:
+def _next_step(
+    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution
+) -> FloatArray | None:
     """The next step of Newton's, by psi: along a direction of recession it moves the logits."""
-    step = solution.step
-    if step is None:
-        # Methods without derivatives, and callables: what they found stands, but one Newton step is asked for.
-        step = polish(problem, schedule, controls, solution.psi, max_iter=0).step
-        if step is None or not step.any():
-            # Not even rounding is left of the gradient: the way out is the way that was gone.
-            step = solution.psi
-    return step
+    if solution.step is not None:
+        return solution.step
+    # What a callable has found stands, but one Newton step is asked for.
+    return polish(problem, schedule, controls, solution.psi, max_iter=0).step
 
 
 def _diagnose(problem: RoundProblem, direction: FloatArray) -> SeparationFinding:

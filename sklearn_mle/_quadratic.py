@@ -19,7 +19,7 @@ _NOTHING = 1e-15
 # Steps, and the operations of their factors, after which what has been gained will do.
 _MAX_STEPS = 500
 _LEAST_STEPS = 20
-_MAX_WORK = 2e11
+_MAX_WORK = 3e10
 
 
 class Region:

@@ -148,6 +148,31 @@ def test_orthants_do_not_claim_what_they_have_not_reached(seed, monkeypatch):
         assert short <= model.tol or not model.converged_
 
 
+@pytest.mark.parametrize("K", [2, 3, 5])
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+def test_single_precision_ends_where_its_rounding_does(K, l1_ratio):
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(2000, 6))
+    y = (X @ rng.normal(size=(6, K)) + rng.gumbel(size=(2000, K))).argmax(axis=1)
+    X *= np.geomspace(1e-2, 1e2, 6)
+    double = SoftmaxMLEClassifier(C=1.0, l1_ratio=l1_ratio).fit(X.astype(np.float32).astype(float), y)
+    single = SoftmaxMLEClassifier(C=1.0, l1_ratio=l1_ratio).fit(X.astype(np.float32), y)
+    assert single.n_iter_ <= 20
+    assert single.optimize_result_.fun == pytest.approx(double.optimize_result_.fun, abs=2e-3)
+
+
+@pytest.mark.parametrize("K", [2, 4])
+@pytest.mark.parametrize("how", [{"l1_ratio": 1.0}, {"bounds": (-1e9, 1e9)}])
+def test_a_start_in_other_units_is_no_start(K, how):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(400, 5))
+    y = (X @ rng.normal(size=(5, K)) + rng.gumbel(size=(400, K))).argmax(axis=1)
+    warm = SoftmaxMLEClassifier(C=1e3, warm_start=True, **how).fit(X * 1e-3, y).fit(X * 1e5, y)
+    cold = SoftmaxMLEClassifier(C=1e3, **how).fit(X * 1e5, y)
+    assert warm.n_iter_ <= cold.n_iter_
+    np.testing.assert_allclose(warm.coef_, cold.coef_, rtol=1e-6, atol=1e-12)
+
+
 @pytest.mark.parametrize("as_rows", [np.asarray, sparse.csr_array])
 def test_the_lasso_of_more_columns_than_rows(as_rows):
     rng = np.random.default_rng(0)
