@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks import measure, problems
 from benchmarks.objective import penalised_mean_nll, standardise
 
-NAMES = ("wine", "digits", "diamonds")
+NAMES = ("wine", "digits")
 C = 1.0
 RATIOS = (0.5, 1.0)
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
