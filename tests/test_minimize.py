@@ -342,3 +342,24 @@ def test_a_kept_hessian_certifies_as_well_as_a_new_one(C, monkeypatch):
     psi = clf.optimize_result_.x
     _, gradient = problem.value_and_grad(psi)
     assert 0.5 * gradient @ np.linalg.solve(hessian(problem, psi), gradient) <= 1e-12
+
+
+@pytest.mark.filterwarnings("ignore:The fit has not converged")
+@pytest.mark.parametrize("name", DERIVATIVE_FREE)
+@pytest.mark.parametrize("bounded", [False, True])
+def test_methods_without_derivatives_do_not_claim_what_they_have_not_reached(name, bounded):
+    """SciPy's own word, when a simplex or a line search gets stuck, is success."""
+    outcomes = set()
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(60, 3))
+        y = (X @ rng.normal(size=(3, 3)) + rng.gumbel(size=(60, 3))).argmax(axis=1)
+        how = {"C": 1.0, "bounds": (-0.3, 0.5) if bounded else None}
+        auto = SoftmaxMLEClassifier(**how).fit(X, y)
+        for max_iter in (3, 300):
+            model = SoftmaxMLEClassifier(solver=name, max_iter=max_iter, **how).fit(X, y)
+            short = model.nll_ + np.square(model.coef_).sum() / 2 - auto.optimize_result_.fun
+            outcomes.add(model.converged_)
+            assert short >= -1e-8
+            assert short <= 1.01 * model.tol or not model.converged_
+    assert False in outcomes
