@@ -25,8 +25,8 @@ _ARMIJO = 1e-4
 _MAX_BACKTRACKS = 30
 _PATIENT_BACKTRACKS = 6
 # Roundings of f that a sum of rows has, and those from which on its differences say something.
-_NOISE = 8
-_TOLD_APART = 100 * _NOISE
+NOISE = 8
+TOLD_APART = 100 * NOISE
 # Of the squared gradient, the share that a step in the rounding of f may leave.
 _STALLED = 0.5
 # A slope that is left after backtracking, of the first, that is worth another evaluation; and how many times.
@@ -149,7 +149,7 @@ def minimize_newton(
             break
         moved = _line_search(fun, jac, args, x, f, g, direction, curvature, size, resolution)
         if moved is None:
-            success = decrement <= max(tol, _NOISE * resolution * abs(f))
+            success = decrement <= max(tol, NOISE * resolution * abs(f))
             message = "rounding ends the decrease"
             break
         f_before = f
@@ -282,12 +282,12 @@ def _line_search(
     resolution: float,
 ) -> Moved | None:
     """Backtrack from the full step; where differences of f are rounding, ask the gradient instead."""
-    noise = _NOISE * resolution * abs(f)
+    noise = NOISE * resolution * abs(f)
     t = 1.0
     for n_backtracks in range(_MAX_BACKTRACKS):
         trial = x + t * direction.step
         f_trial = fun(trial, *args)
-        if -direction.slope * t < _TOLD_APART * resolution * abs(f):
+        if -direction.slope * t < TOLD_APART * resolution * abs(f):
             g_trial = jac(trial, *args)
             # Below the rounding of f, steps that gain little would go on for ever.
             most = size**2 if -direction.slope >= noise else _STALLED * size**2

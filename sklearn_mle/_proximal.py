@@ -22,17 +22,14 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from ._auto import exact_passes, pass_flops
-from ._newton import CAUTION
+from ._newton import CAUTION, NOISE, TOLD_APART
 from ._problem import RoundProblem
 from ._quadratic import Region, minimise_quadratic
 from ._typing import BoolArray, FloatArray
 
 _ARMIJO = 1e-4
 _MAX_BACKTRACKS = 40
-# Roundings of f that a sum of rows has, how many times these differences of f have to be, and steps that leave no less
-# than this share of what was left.
-_NOISE = 8
-_TOLD_APART = 100
+# Steps in the rounding of f that leave no less than this share of what was left are let be so many.
 _STALLED = 0.5
 _MAX_STALLS = 4
 # Relative to coordinates of curvature one: keeps what the data do not determine where it is, and costs Newton's step
@@ -117,13 +114,14 @@ def minimize_proximal_newton(
     while True:
         proposal = model_step(x, g)
         decrement = proposal.gain
-        noise = _NOISE * resolution * abs(f)
+        rounding = resolution * abs(f)
+        noise = NOISE * rounding
         if decrement <= target:
             message, success = "the decrement is at the target", True
             break
         # Where differences of f are rounding, steps are taken for as long as they leave less and less.
         least, n_stalls = (decrement, 0) if decrement < _STALLED * least else (least, n_stalls + 1)
-        if n_stalls >= _MAX_STALLS and decrement < _TOLD_APART * noise:
+        if n_stalls >= _MAX_STALLS and decrement < TOLD_APART * rounding:
             success = decrement <= max(tol, noise)
             message = "rounding ends the decrease"
             break
@@ -133,7 +131,7 @@ def minimize_proximal_newton(
         for _ in range(_MAX_BACKTRACKS):
             trial, change = proposal.path(t)
             f_trial = fun(trial, *args) + region.penalty(trial)
-            if f_trial <= f + _ARMIJO * change + noise * (-change < _TOLD_APART * noise):
+            if f_trial <= f + _ARMIJO * change + noise * (-change < TOLD_APART * rounding):
                 moved = trial
                 break
             t *= 0.5

@@ -17,8 +17,6 @@ from ._typing import FloatArray, Targets
 
 # The logit of a class without weight lies this far below the least favourable row's others.
 ABSENT_LOGIT = 40.0
-
-
 # Below this the odds for a class are a number of the type.
 _MOST_LOGIT = {"d": 700, "f": 80}
 
