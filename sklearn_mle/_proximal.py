@@ -288,7 +288,7 @@ class OrthantSteps:
         kinked = region.l1 > 0
         low = np.where(kinked & (side >= 0), np.maximum(region.lower, 0.0), region.lower)
         high = np.where(kinked & (side <= 0), np.minimum(region.upper, 0.0), region.upper)
-        step, gain = self._solve(x, slope, ~region.held(x) | (slope != 0), *_LOOSE)
+        step, gain = self._solve(x, slope, ~region.held(x) | (slope != 0), self._shift, *_LOOSE)
         if gain <= self.tol:
             gain = self._certified(x, slope, gain)
 
@@ -309,18 +309,17 @@ class OrthantSteps:
         objective = self.problem.objective
         if objective.n_passes >= self._ask_again:
             before = objective.n_passes
-            self._left = self._solve(x, slope, np.ones(len(x), dtype=bool), *_TIGHT)[1]
+            self._left = self._solve(x, slope, np.ones(len(x), dtype=bool), _SHIFTS[0], *_TIGHT)[1]
             self._ask_again = 2 * objective.n_passes - before
             if self._left <= self.tol:
                 return gain
         return max(gain, self._left)
 
     def _solve(
-        self, x: FloatArray, slope: FloatArray, free: BoolArray, residual: float, max_products: int
+        self, x: FloatArray, slope: FloatArray, free: BoolArray, shift: float, residual: float, max_products: int
     ) -> tuple[FloatArray, float]:
         """Newton's step on the free coordinates, and what the quadratic gains by it and beyond."""
         diagonal = self.problem.hessian_diagonal(x) + _DAMPING
-        shift = self._shift * diagonal
         step = np.zeros_like(x)
         r = np.where(free, slope, 0.0)
         z = r / diagonal
@@ -333,8 +332,8 @@ class OrthantSteps:
             Hp = np.where(free, self.problem.hessp(x, p), 0.0)
             curve = float(p @ Hp)
             least = min(least, curve / pp)
-            Hp += shift * p
-            curve += self._shift * pp
+            Hp += shift * diagonal * p
+            curve += shift * pp
             if curve <= 0:
                 break
             step += (rz / curve) * p
@@ -345,7 +344,7 @@ class OrthantSteps:
             pp = float(p @ (diagonal * p))
         # What is left of the residual, and what the shift kept the step from, at the least curvature seen.
         least = max(CAUTION * least, _SHIFTS[0]) if first else 1.0
-        gain = 0.5 * (-float(slope @ step) + rz / least) * (1 + self._shift / least)
+        gain = 0.5 * (-float(slope @ step) + rz / least) * (1 + shift / least)
         return step, gain
 
 

@@ -132,20 +132,22 @@ def test_many_parameters_end_where_few_do(K, l1_ratio, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:The fit has not converged")
-@pytest.mark.parametrize("seed", range(4))
-def test_orthants_do_not_claim_what_they_have_not_reached(seed, monkeypatch):
+@pytest.mark.parametrize(("seed", "max_iter"), [(0, 100), (1, 300), (3, 1000)])
+def test_orthants_do_not_claim_what_they_have_not_reached(seed, max_iter, monkeypatch):
+    """What a step within one orthant gains is next to nothing here, and far from all."""
+    n, p, K = 150, 40, 3
     rng = np.random.default_rng(seed)
-    X = rng.normal(size=(150, 8)) @ rng.normal(size=(8, 40)) + 0.01 * rng.normal(size=(150, 40))
-    z = X @ (rng.normal(size=(3, 40)) * (rng.random((3, 40)) < 0.3)).T
-    y = (3 * z / z.std() + rng.gumbel(size=z.shape)).argmax(axis=1)
-    best = SoftmaxMLEClassifier(C=10.0, l1_ratio=1.0).fit(X, y)
+    factors = rng.normal(size=(n, p // 4))
+    X = factors @ rng.normal(size=(p // 4, p)) + 0.01 * rng.normal(size=(n, p))
+    z = X @ (rng.normal(size=(K, p)) * (rng.random((K, p)) < 0.3)).T
+    y = (z / z.std() + rng.gumbel(size=z.shape)).argmax(axis=1)
+    X *= 10.0 ** rng.uniform(-2, 2, p)
+    best = SoftmaxMLEClassifier(C=1.0, l1_ratio=1.0).fit(X, y)
     monkeypatch.setattr(_proximal, "_FEW_PARAMETERS", 0)
     monkeypatch.setattr(_proximal, "_MAX_DENSE_SIZE", 0)
-    for max_iter in (10, 100):
-        model = SoftmaxMLEClassifier(C=10.0, l1_ratio=1.0, max_iter=max_iter).fit(X, y)
-        short = model.optimize_result_.fun - best.optimize_result_.fun
-        assert short >= -1e-9
-        assert short <= model.tol or not model.converged_
+    model = SoftmaxMLEClassifier(C=1.0, l1_ratio=1.0, max_iter=max_iter).fit(X, y)
+    assert model.optimize_result_.fun > best.optimize_result_.fun + model.tol
+    assert not model.converged_
 
 
 @pytest.mark.parametrize("K", [2, 3, 5])
