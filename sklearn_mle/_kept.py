@@ -11,7 +11,7 @@ from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._problem import RoundProblem
 from ._products import sum_over_rows, times_rows
-from ._softmax import curvature_product, nll_and_residual, pair_weights
+from ._softmax import curvature_product, nll_and_proba_of_wrong, nll_and_residual, one_hot, pair_weights
 from ._typing import FloatArray, IntArray
 
 # Entries of the whitened columns: a megabyte, which stays in a core's own cache.
@@ -35,7 +35,11 @@ def sampled_problem(problem: RoundProblem, n_rows: int, n_of_class: int, whole: 
 
 
 class KeptProblem(RoundProblem):
-    """A problem of few rows."""
+    """A problem of few rows.
+
+    Where there are two classes, and labels, the rows kept are (1 - 2 y_i) V_i, whose product with psi is the logit of
+    the wrong class: the likelihood then has no y, and its derivatives no signs.
+    """
 
     def __init__(self, objective: NegativeLogLikelihood, coordinates: Coordinates) -> None:
         super().__init__(objective, coordinates)
@@ -43,10 +47,16 @@ class KeptProblem(RoundProblem):
         self._columns = samples.whole().features(coordinates.center, coordinates.transform, self._has_intercept)
         if self._has_intercept:
             self._columns[-1] = coordinates.constant
-        self._rows = np.ascontiguousarray(self._columns.T)
         self._origin = self._logits_of_origin()
-        self._proba = np.empty((coordinates.basis.shape[0], samples.n_rows))
-        self._proba_at: FloatArray | None = None
+        self._signed = samples.y.ndim == 1 and len(coordinates.basis) == 1
+        if self._signed:
+            signs = 1.0 - 2.0 * samples.y
+            self._columns *= signs
+            self._origin = self._origin * signs
+        self._rows = np.ascontiguousarray(self._columns.T)
+        self._targets = samples.y if self._signed or samples.y.ndim == 2 else one_hot(samples.y, samples.n_classes)
+        self._proba = np.empty((len(coordinates.basis), samples.n_rows))
+        self._proba_at = b""
         # 1/2 psi' (I (x) P) psi + slope' psi + what the prior is at psi = 0; no slope where weights are 0 there.
         self._prior: tuple[FloatArray, FloatArray | None, float] | None = None
         if objective.precision:
@@ -77,7 +87,7 @@ class KeptProblem(RoundProblem):
         """The transpose of `_outputs`, for residuals (J, n) before their weights."""
         w = self.objective.samples.w
         if w is not None:
-            residual *= w
+            residual = residual * w
         return self.coordinates.free(sum_over_rows(residual, self._rows)).ravel()
 
     def penalty(self, psi: FloatArray) -> float:
@@ -96,14 +106,18 @@ class KeptProblem(RoundProblem):
 
     def value_and_grad(self, psi: FloatArray) -> tuple[float, FloatArray]:
         """Value and gradient by psi."""
-        samples = self.objective.samples
         z = self._outputs(psi)
         z += self._origin
-        nll, residual = nll_and_residual(z, samples.y, self._proba)
-        value = float(nll.sum() if samples.w is None else nll @ samples.w)
+        if self._signed:
+            nll, residual = nll_and_proba_of_wrong(z[0]), z
+            self._proba = residual
+        else:
+            nll, residual = nll_and_residual(z, self._targets, self._proba)
+        w = self.objective.samples.w
+        value = float(nll.sum() if w is None else nll @ w)
         grad = self._pulled(residual)
         self.objective.n_passes += 1
-        self._proba_at = psi.copy()
+        self._proba_at = psi.tobytes()
         if self._prior is not None:
             penalty, slope = self._penalty_and_grad(psi)
             value += penalty
@@ -112,7 +126,7 @@ class KeptProblem(RoundProblem):
 
     def _probabilities(self, psi: FloatArray) -> FloatArray:
         """Probabilities (J, n) at psi; those of the last evaluation where it was there."""
-        if self._proba_at is None or not np.array_equal(self._proba_at, psi):
+        if self._proba_at != psi.tobytes():
             self.value_and_grad(psi)
         return self._proba
 

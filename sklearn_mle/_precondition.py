@@ -63,7 +63,7 @@ class Coordinates:
     null: FloatArray
     feature_metric: FloatArray
 
-    @property
+    @cached_property
     def all_logits(self) -> bool:
         """Whether Q is the identity, so that psi keeps the gauge of K logits."""
         return self.basis.shape[0] == self.basis.shape[1]
@@ -73,22 +73,22 @@ class Coordinates:
         """Whether there is anything to centre."""
         return bool(self.center.any())
 
-    @property
+    @cached_property
     def rank(self) -> int:
         """Whitened columns r."""
-        return self.transform.shape[-1]
+        return int(self.transform.shape[-1])
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """(M, q) of psi."""
         return self.basis.shape[1], self.rank + self.layout.fit_intercept
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Length of psi."""
         return self.shape[0] * self.shape[1]
 
-    @property
+    @cached_property
     def by_feature(self) -> bool:
         """Whether psi holds (M, q) column after column: where theta does, and T does not mix columns."""
         return self.layout.by_feature and self.transform.ndim == 1

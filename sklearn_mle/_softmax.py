@@ -13,7 +13,7 @@ log-probabilities.
 
 import numpy as np
 
-from ._typing import FloatArray, Targets
+from ._typing import FloatArray, IntArray, Targets
 
 # The logit of a class without weight lies this far below the least favourable row's others.
 ABSENT_LOGIT = 40.0
@@ -72,19 +72,11 @@ def _binary_nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray |
     """J = 1: -log P = log(1 + exp(z)) - y z."""
     score = z[0]
     if y.ndim == 1:
-        # Labels take half the time of distributions. With m = (1 - 2y) z, the logit of the wrong class, a row costs
-        # softplus(m) = log1p(odds), and p(wrong) = odds / (1 + odds) keeps its digits however small.
+        # Labels take half the time of distributions. (1 - 2y) z is the logit of the wrong class.
         sign = np.multiply(y, -2, dtype=score.dtype)
         sign += 1
         score *= sign
-        if score.max(initial=0) < _MOST_LOGIT[score.dtype.char]:
-            np.exp(score, out=score)
-            nll = np.log1p(score)
-            score /= score + 1
-        else:
-            nll = np.logaddexp(score, 0)
-            score -= nll
-            np.exp(score, out=score)
+        nll = nll_and_proba_of_wrong(score)
         if keep_proba is not None:
             keep_proba[0] = score
         score *= sign
@@ -101,6 +93,22 @@ def _binary_nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray |
     # p - y, without a difference where y is certain.
     np.subtract((1 - target) * proba, target * other, out=score)
     return nll, z
+
+
+def nll_and_proba_of_wrong(logit: FloatArray) -> FloatArray:
+    """J = 1 with labels, from logits m (B,) of the wrong class: softplus(m); its slope, P(wrong), in place of `logit`.
+
+    A row costs log1p(odds), and odds / (1 + odds) keeps its digits however small.
+    """
+    if logit.max(initial=0) < _MOST_LOGIT[logit.dtype.char]:
+        np.exp(logit, out=logit)
+        nll = np.log1p(logit)
+        logit /= logit + 1
+    else:
+        nll = np.logaddexp(logit, 0)
+        logit -= nll
+        np.exp(logit, out=logit)
+    return nll
 
 
 def log_softmax(z: FloatArray) -> FloatArray:
@@ -121,6 +129,13 @@ def softmax(z: FloatArray) -> FloatArray:
     shifted = np.exp(z - z.max(axis=0))
     shifted /= shifted.sum(axis=0)
     return shifted
+
+
+def one_hot(y: IntArray, n_classes: int) -> FloatArray:
+    """Class indices (B,) as distributions (K, B)."""
+    out = np.zeros((n_classes, len(y)))
+    out[y, np.arange(len(y))] = 1.0
+    return out
 
 
 def curvature_product(proba: FloatArray, dz: FloatArray) -> FloatArray:
