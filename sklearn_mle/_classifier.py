@@ -19,10 +19,12 @@ from ._parameters import check_bounds, check_parameters, hidden_units, is_real
 from ._separation import SeparationKind
 from ._softmax import log_softmax, softmax
 from ._targets import (
+    ROWS,
     aligned_distributions,
     apply_class_weight,
     are_integers,
     check_classes_have_weight,
+    check_rows,
     check_weights,
     distributions,
     encode_labels,
@@ -30,7 +32,6 @@ from ._targets import (
     label_indices,
     what_is_wrong_with,
 )
-from ._threads import available_threads
 from ._typing import FloatArray, Targets
 from .exceptions import SeparationWarning
 
@@ -451,11 +452,10 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_data(self, X: Any, y: Any) -> tuple[Any, np.ndarray, Targets]:
         """Validated X (dense or CSR), the classes, and indices (n,) or distributions (n, K)."""
-        options: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
         targets: Targets
         if is_matrix(y):
             names, targets = distributions(y)
-            X = validate_data(self, X, **options)
+            X = check_rows(self, X)
             if X.shape[0] != targets.shape[0]:
                 raise ValueError(f"X has {X.shape[0]} samples, but y has {targets.shape[0]}.")
             classes = np.arange(targets.shape[1]) if names is None else names
@@ -464,19 +464,19 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
                 targets = targets.argmax(axis=1).astype(np.int32)
         else:
             if are_integers(y):
-                X = validate_data(self, X, **options)
+                X = check_rows(self, X)
                 check_consistent_length(X, y)
                 classes, targets = encode_labels(y)
             else:
-                X, classes, targets = self._check_labels(X, y, options)
+                X, classes, targets = self._check_labels(X, y)
             if len(classes) < 2:
                 raise ValueError(f"y holds one class only, {classes.tolist()}; a classifier needs two or more.")
         return X, classes, targets
 
-    def _check_labels(self, X: Any, y: Any, options: dict[str, Any]) -> tuple[Any, np.ndarray, Targets]:
+    def _check_labels(self, X: Any, y: Any) -> tuple[Any, np.ndarray, Targets]:
         """Validated X, the classes and their indices; scikit-learn's complaint about y in more words."""
         try:
-            X, labels = validate_data(self, X, y, **options)
+            X, labels = validate_data(self, X, y, **ROWS)
             return X, *encode_labels(labels)
         except (TypeError, ValueError) as error:
             wrong = what_is_wrong_with(y) if np.ndim(y) == 1 else None
@@ -489,8 +489,8 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             return None
         return self.classes_, self.coef_.astype(np.float64), self.intercept_.astype(np.float64)
 
-    def _n_threads(self) -> int:
-        return available_threads() if self.n_jobs is None else int(effective_n_jobs(self.n_jobs))
+    def _n_threads(self) -> int | None:
+        return None if self.n_jobs is None else int(effective_n_jobs(self.n_jobs))
 
     def decision_function(self, X: Any) -> FloatArray:
         """Logits.
@@ -505,7 +505,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             For two classes, the log-odds of ``classes_[1]``.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        X = check_rows(self, X, reset=False)
         if len(self.coefs_) > 1:
             return self._network_outputs(X)
         z = safe_sparse_dot(X, self.coef_.T.astype(X.dtype, copy=False), dense_output=True) + self.intercept_

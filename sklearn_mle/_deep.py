@@ -148,7 +148,7 @@ def estimate_network(
     n_init: int = 1,
     validation: Validation | None = None,
     options: dict[str, Any] | None = None,
-    n_threads: int = 1,
+    n_threads: int | None = 1,
     say: Callable[[str], None] | None = None,
 ) -> NetworkEstimate:
     """Fit a network by maximum likelihood or, with finite C, maximum a posteriori, from `n_init` starts.
@@ -347,7 +347,7 @@ def _with_absent(
     return replace(estimate, layers=[*estimate.layers[:-1], (full_W, full_b)], absent=absent)
 
 
-def network_outputs(X: Design, layers: Layers, activation: str, n_threads: int = 1) -> FloatArray:
+def network_outputs(X: Design, layers: Layers, activation: str, n_threads: int | None = 1) -> FloatArray:
     """Outputs (J, n) of a fitted network, block by block: the path of the likelihood itself."""
     widths = (X.shape[1], *(len(W) for W, _ in layers))
     layout = Layout(widths, layers[0][1] is not None)

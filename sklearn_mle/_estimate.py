@@ -92,7 +92,7 @@ def estimate_linear(
     tol: float,
     max_iter: int,
     options: dict[str, Any] | None = None,
-    n_threads: int = 1,
+    n_threads: int | None = 1,
     say: Callable[[str], None] | None = None,
 ) -> Estimate:
     """Fit the linear softmax model by maximum likelihood or, with finite C, maximum a posteriori."""

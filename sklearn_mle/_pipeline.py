@@ -11,8 +11,9 @@ import numpy as np
 from scipy import sparse
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from ._targets import check_rows
 from ._typing import BoolArray, Design, IntArray
 
 INTERCEPT = "intercept"
@@ -59,8 +60,7 @@ class FittedModel:
         """Float64 columns of the classifier, dense or CSR."""
         if self.steps is not None:
             X = self.steps.transform(X)
-        kinds = [np.float64, np.float32]
-        X = validate_data(self.classifier, X, accept_sparse="csr", dtype=kinds, reset=False)
+        X = check_rows(self.classifier, X, reset=False)
         # Rounded to float32 first where the fit saw float32.
         if self.classifier.coefs_[0].dtype == np.float32:
             X = X.astype(np.float32, copy=False)

@@ -19,7 +19,7 @@ from scipy.special import entr
 from ._moments import moments_of_rows
 from ._products import sum_over_rows, times_rows
 from ._targets import rows_by_class
-from ._threads import single_threaded_blas
+from ._threads import available_threads, single_threaded_blas
 from ._typing import Design, FloatArray, IntArray, Targets
 
 # Draws are the same each time. The seed is none that data are generated from, which would then depend on the draws.
@@ -135,8 +135,9 @@ class Samples:
     n_classes : int
     shift : array of shape (p,), optional
         Subtracted from the (dense) rows of each block.
-    n_threads : int
-        Threads for blocks of rows; BLAS runs single-threaded inside.
+    n_threads : int or None
+        Threads for blocks of rows; BLAS runs single-threaded inside. None is as many as BLAS may use, which is asked
+        for where rows are enough for more than one.
     n_units : int
         Hidden units of the network that will see the blocks.
     single : bool
@@ -151,7 +152,7 @@ class Samples:
         *,
         n_classes: int,
         shift: FloatArray | None = None,
-        n_threads: int = 1,
+        n_threads: int | None = 1,
         n_units: int = 0,
         single: bool = False,
     ) -> None:
@@ -164,6 +165,8 @@ class Samples:
         self.is_sparse = sparse.issparse(X)
         self.dtype = np.dtype(np.float32) if single and not self.is_sparse else X.dtype
         self.n_units = n_units
+        if n_threads is None:
+            n_threads = 1 if self._is_small else available_threads()
         self.n_threads = n_threads
         self.total_weight = float(self.n_rows) if w is None else float(w.sum(dtype=np.float64))
         rows = self._rows_per_block()

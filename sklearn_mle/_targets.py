@@ -1,4 +1,4 @@
-"""What users hand in as y and weights, as arrays: class indices or distributions, and w >= 0."""
+"""What users hand in as X, y and weights, as arrays: rows, class indices or distributions, and w >= 0."""
 
 import math
 from numbers import Real
@@ -8,14 +8,32 @@ import numpy as np
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
 
 from ._typing import FloatArray, IntArray, Targets
 
+# What X is computed with; all else becomes the first. In the words of `check_array`.
+_FLOATS = (np.float64, np.float32)
+ROWS: dict[str, Any] = {"accept_sparse": "csr", "dtype": list(_FLOATS)}
 # Up to so many classes, comparing all labels with each of them is faster than counting one label at a time.
 _FEW_CLASSES = 4
 _FEW_ROWS = 1000
 # A row of probabilities in single precision sums to one no better than this.
 _ROW_SUM = {4: 1e-5, 8: 1e-6}
+
+
+def check_rows(estimator: Any, X: Any, reset: bool = True) -> Any:
+    """Validated X, dense or CSR, in float64 or float32; the estimator learns, or compares, names and number of columns.
+
+    Arrays of finite floats are what scikit-learn's `check_array` would return, at a tenth of a small fit.
+    """
+    if type(X) is np.ndarray and X.ndim == 2 and X.size and X.dtype in _FLOATS:
+        # A sum says that all entries are finite; one that overflows says nothing.
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(X.sum())
+        if finite:
+            return validate_data(estimator, X, reset=reset, skip_check_array=True)
+    return validate_data(estimator, X, reset=reset, **ROWS)
 
 
 def is_matrix(y: Any) -> bool:
