@@ -22,7 +22,6 @@ At the model without features the Kronecker model is exact and costs nothing: it
 from functools import cached_property
 
 import numpy as np
-from scipy import linalg
 
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from ._problem import RoundProblem
@@ -120,6 +119,7 @@ class CurvatureSchedule:
             # A diagonal is cheap, but the one of a few products before does as well.
             self.refresh_passes = _PATIENCE
         self._class_metric = class_metric
+        self._null_is_exact = dense and not (warm or problem.always_exact or problem.coordinates.of_sample)
         self._adopted: Curvature | None = None
         self._patience = self.exact_passes
         self._hessian: DenseCurvature | None = None
@@ -163,12 +163,17 @@ class CurvatureSchedule:
                 left = 0.5 * float(g @ self._hessian.solve(g))
                 if left**2 <= _NOTHING_LEFT * decrement:
                     return self._hessian, True
-            self._hessian = DenseCurvature(_lifted(self.problem.hessian(psi)))
+            self._hessian = DenseCurvature(_lifted(self._hessian_at(psi)))
             return self._hessian, True
         if spent > max(self.refresh_passes, _LEAST_REFRESH):
             self._adopted = self.problem.cheap_curvature(psi)
             self._counted = self.problem.objective.n_passes
         return self._adopted or self.null, False
+
+    def _hessian_at(self, psi: FloatArray) -> FloatArray:
+        """The Hessian; that of the model without features, where a fit starts, is known."""
+        known = self._null_is_exact and self._hessian is None and not psi.any()
+        return null_hessian(self.problem, self._class_metric) if known else self.problem.hessian(psi)
 
 
 def _lifted(hessian: FloatArray) -> FloatArray:
@@ -221,12 +226,26 @@ def _is_share(problem: RoundProblem, rows: int) -> bool:
 
 def null_curvature(problem: RoundProblem, class_metric: FloatArray) -> Curvature:
     """The Hessian at the model without features: A / a (x) T' (a N S) T + I (x) T'T / C."""
-    coordinates = problem.coordinates
-    S = coordinates.feature_metric
-    P = coordinates.penalty_metric(problem.objective.precision)
+    S, P = _null_metrics(problem)
     if S.ndim == 1:
-        S = np.append(S, 1.0) if problem.objective.layout.fit_intercept else S
-        return DiagonalCurvature(coordinates.flat(np.outer(np.diag(class_metric), S) + P))
-    if problem.objective.layout.fit_intercept:
-        S = linalg.block_diag(S, 1.0)
+        return DiagonalCurvature(problem.coordinates.flat(np.outer(np.diag(class_metric), S) + P))
     return KroneckerCurvature(class_metric, S, P)
+
+
+def null_hessian(problem: RoundProblem, class_metric: FloatArray) -> FloatArray:
+    """The same as a matrix (d, d), where T is one."""
+    S, P = _null_metrics(problem)
+    hessian = class_metric[:, None, :, None] * S[:, None]
+    if problem.objective.precision:
+        np.einsum("mimj->mij", hessian)[...] += P
+    return hessian.reshape(problem.size, problem.size)
+
+
+def _null_metrics(problem: RoundProblem) -> tuple[FloatArray, FloatArray]:
+    """T' (a N S) T, with the intercept's own, and T'T / C: (q, q) or the diagonals."""
+    S = problem.coordinates.feature_metric
+    if problem.objective.layout.fit_intercept:
+        data, S = S, np.append(S, 1.0) if S.ndim == 1 else np.eye(len(S) + 1)
+        if data.ndim == 2:
+            S[:-1, :-1] = data
+    return S, problem.penalty_metric

@@ -65,7 +65,7 @@ class KeptProblem(RoundProblem):
             if W.any():
                 intercepts = np.zeros(len(W)) if self._has_intercept else None
                 slope = coordinates.pull(coordinates.layout.pack([(objective.precision * W, intercepts)]))
-            self._prior = self._penalty_metric, slope, objective.penalty(coordinates.origin)
+            self._prior = self.penalty_metric, slope, objective.penalty(coordinates.origin)
 
     @property
     def _has_intercept(self) -> bool:

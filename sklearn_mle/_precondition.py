@@ -52,6 +52,7 @@ class Coordinates:
     origin : theta at psi = 0
     null : orthonormal directions (p, n_null) of the original columns in which X does not vary
     feature_metric : T' (a N S) T as (r, r), or its diagonal (r,): curvature at the null model, per unit of A / a
+    of_sample : whether S is that of a sample of the rows
     """
 
     layout: Layout
@@ -62,6 +63,7 @@ class Coordinates:
     origin: FloatArray
     null: FloatArray
     feature_metric: FloatArray
+    of_sample: bool = False
 
     @cached_property
     def all_logits(self) -> bool:
@@ -239,7 +241,7 @@ def null_coordinates(
         transform, null = whitening(columns, rows, fit_intercept)
         if null.shape[1] and rows is not samples:
             # What does not vary in some rows may vary in others.
-            columns = Columns(samples, fit_intercept, with_moments=True)
+            columns, rows = Columns(samples, fit_intercept, with_moments=True), samples
             transform, null = whitening(columns, samples, fit_intercept)
         transform = transform / np.sqrt(mass)
         feature_metric = np.eye(transform.shape[1])
@@ -249,7 +251,15 @@ def null_coordinates(
     center = _shifted_center(samples, columns)
     layers = [(np.zeros((basis.shape[0], samples.n_features)), intercepts)]
     coordinates = Coordinates(
-        network_layout, basis, transform, center, 1.0 / np.sqrt(mass), network_layout.pack(layers), null, feature_metric
+        network_layout,
+        basis,
+        transform,
+        center,
+        1.0 / np.sqrt(mass),
+        network_layout.pack(layers),
+        null,
+        feature_metric,
+        rows is not samples,
     )
     return coordinates, class_metric
 

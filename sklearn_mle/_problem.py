@@ -102,7 +102,7 @@ class RoundProblem:
         n_logits, q = coordinates.shape
         hessian = self._pair_basis @ moments.reshape(len(moments), q * q)
         if self.objective.precision:
-            penalty = self._penalty_metric
+            penalty = self.penalty_metric
             # Of (M M, q q), the blocks of a logit with itself.
             hessian[:: n_logits + 1] += (np.diag(penalty) if penalty.ndim == 1 else penalty).ravel()
         # (M, M, q, q) to (M, q, M, q), which is (d, d).
@@ -110,7 +110,8 @@ class RoundProblem:
         return hessian.reshape(n_logits, n_logits, q, q).transpose(order).reshape(self.size, self.size)
 
     @cached_property
-    def _penalty_metric(self) -> FloatArray:
+    def penalty_metric(self) -> FloatArray:
+        """T'T / C with a zero for the intercept, or its diagonal."""
         return self.coordinates.penalty_metric(self.objective.precision)
 
     def surprising_rows(self, psi: FloatArray) -> IntArray:
@@ -137,13 +138,11 @@ class RoundProblem:
         coordinates = self.coordinates
         if coordinates.basis.shape[0] == 1:
             return DiagonalCurvature(self.hessian_diagonal(psi))
-        penalty = coordinates.penalty_metric(self.objective.precision)
-        return CoupledCurvature(self._data_diagonal(psi), penalty, coordinates.by_feature)
+        return CoupledCurvature(self._data_diagonal(psi), self.penalty_metric, coordinates.by_feature)
 
     def hessian_diagonal(self, psi: FloatArray) -> FloatArray:
         """Diagonal of the Hessian by psi, (d,), where T is diagonal and Q the identity (`box_coordinates`)."""
-        penalty = self.coordinates.penalty_metric(self.objective.precision)
-        return self.coordinates.flat(self._data_diagonal(psi) + penalty)
+        return self.coordinates.flat(self._data_diagonal(psi) + self.penalty_metric)
 
     def _data_diagonal(self, psi: FloatArray) -> FloatArray:
         """The diagonal of the data's part of the Hessian, as blocks (M, q)."""
@@ -165,7 +164,7 @@ class RoundProblem:
             c = coordinates.constant
             S = np.block([[S, c * sums[:, None]], [c * sums, c * c * mass]])
         A = coordinates.basis.T @ A @ coordinates.basis
-        return KroneckerCurvature(A, S, coordinates.penalty_metric(self.objective.precision))
+        return KroneckerCurvature(A, S, self.penalty_metric)
 
     def count(self, part: "RoundProblem") -> None:
         """Count what was spent on some of the rows."""

@@ -211,7 +211,7 @@ class Gauge:
         boxed = bool(np.isfinite(region.lower).any() or np.isfinite(region.upper).any())
         self._is_free = self._exists and not boxed and bool(region.l1.any())
         self._l1 = coordinates.blocks(region.l1)[0, : self._rank]
-        self._ridge = coordinates.penalty_metric(problem.objective.precision)
+        self._ridge = problem.penalty_metric
 
     def without_rounding(self, psi: FloatArray, g: FloatArray) -> FloatArray:
         """The gradient of the smooth part, without what rounding has left of the likelihood's along the gauge.

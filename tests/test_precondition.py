@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import linalg, sparse
 
 from sklearn_mle import _precondition
-from sklearn_mle._auto import null_curvature
+from sklearn_mle._auto import null_curvature, null_hessian
 from sklearn_mle._layout import Layout
 from sklearn_mle._network import Network
 from sklearn_mle._objective import NegativeLogLikelihood
@@ -85,6 +85,7 @@ def test_the_null_metric_is_the_hessian_there(K, fit_intercept, C):
     hessian = round_.hessian(start)
     metric = dense_of(null_curvature(round_, class_metric), round_.size)
     assert_allclose(metric, hessian, atol=1e-12 * np.abs(hessian).max())
+    assert_allclose(null_hessian(round_, class_metric), hessian, atol=1e-12 * np.abs(hessian).max())
     if K == 2:
         assert_allclose(hessian, np.eye(round_.size), atol=1e-12)
 
