@@ -151,11 +151,7 @@ class CurvatureSchedule:
     def __call__(self, psi: FloatArray, g: FloatArray, decrement: float) -> tuple[Curvature, bool]:
         """The model at psi, and whether it is the Hessian itself."""
         spent = self.problem.objective.n_passes - self._counted
-        # One step of conjugate gradients that cost more than the exact Hessian settles the question, and so do many
-        # that cost more than many.
-        dear = self._patience < spent < np.inf
-        endless = self.problem.objective.n_passes > _MANY_HESSIANS * max(self.exact_passes, _PATIENCE)
-        self.exact = self.exact or (self.problem.size <= _MAX_EXACT_SIZE and (dear or endless))
+        self.exact = self.exact or self._needs_hessian(spent)
         if self.exact:
             if self._hessian is not None and decrement < _FAR_FROM_DONE:
                 # A step that gains little hardly moves the curvature. What was left shrinks by the same factor again
@@ -169,6 +165,16 @@ class CurvatureSchedule:
             self._adopted = self.problem.cheap_curvature(psi)
             self._counted = self.problem.objective.n_passes
         return self._adopted or self.null, False
+
+    def _needs_hessian(self, spent: float) -> bool:
+        """Whether steps without the Hessian have cost so much that it is the cheaper way, where it can be formed.
+
+        One step of conjugate gradients that cost more than the Hessian settles the question, and so do many that cost
+        more than many.
+        """
+        dear = self._patience < spent < np.inf
+        endless = self.problem.objective.n_passes > _MANY_HESSIANS * max(self.exact_passes, _PATIENCE)
+        return self.problem.size <= _MAX_EXACT_SIZE and (dear or endless)
 
     def _hessian_at(self, psi: FloatArray) -> FloatArray:
         """The Hessian; that of the model without features, where a fit starts, is known."""

@@ -10,7 +10,7 @@ from ._moments import moments_of_columns, square
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._problem import RoundProblem
-from ._products import sum_over_rows, times_rows
+from ._products import sum_over_rows
 from ._softmax import curvature_product, nll_and_proba_of_wrong, nll_and_residual, one_hot, pair_weights
 from ._typing import FloatArray, IntArray
 
@@ -81,7 +81,7 @@ class KeptProblem(RoundProblem):
 
     def _outputs(self, psi: FloatArray) -> FloatArray:
         """The linear part of the logits, (J, n)."""
-        return times_rows(self.coordinates.logits(psi.reshape(self.coordinates.shape)), self._rows)
+        return self.coordinates.logits(psi.reshape(self.coordinates.shape)) @ self._columns
 
     def _pulled(self, residual: FloatArray) -> FloatArray:
         """The transpose of `_outputs`, for residuals (J, n) before their weights."""

@@ -138,12 +138,11 @@ def penalised_whitening(columns: Columns, mass: float, C: float) -> tuple[FloatA
     scaled = curvature * np.outer(scale, scale)
     full = scaled + np.diag(scale**2 / C)
     # Where collinear columns of large scale leave the prior below rounding, the metric rounds it up.
-    jitter = 0.0
-    while True:
+    factor, info = lapack.dpotrf(full, lower=1, clean=1)
+    jitter = len(full) * np.finfo(float).eps
+    while info:
         factor, info = lapack.dpotrf(full + jitter * np.eye(len(full)), lower=1, clean=1)
-        if info == 0:
-            break
-        jitter = max(10 * jitter, len(full) * np.finfo(float).eps)
+        jitter *= 10
     inverse, _ = lapack.dtrtri(factor, lower=1)
     return scale[:, None] * inverse.T, inverse @ scaled @ inverse.T
 
