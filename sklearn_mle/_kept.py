@@ -57,6 +57,7 @@ class KeptProblem(RoundProblem):
         self._targets = samples.y if self._signed or samples.y.ndim == 2 else one_hot(samples.y, samples.n_classes)
         self._proba = np.empty((len(coordinates.basis), samples.n_rows))
         self._proba_at = b""
+        self._hessian_passes = objective.passes_of_moments(self._pair_basis.shape[1], len(self._columns))
         # 1/2 psi' (I (x) P) psi + slope' psi + what the prior is at psi = 0; no slope where weights are 0 there.
         self._prior: tuple[FloatArray, FloatArray | None, float] | None = None
         if objective.precision:
@@ -143,5 +144,5 @@ class KeptProblem(RoundProblem):
         weights = pair_weights(self._probabilities(psi))
         if self.objective.samples.w is not None:
             weights *= self.objective.samples.w
-        self.objective.count_moments(len(weights), len(self._columns))
+        self.objective.n_passes += self._hessian_passes
         return self._assembled(square(moments_of_columns(weights, self._columns), len(self._columns)))

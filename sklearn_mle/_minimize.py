@@ -87,15 +87,13 @@ def find_solver(solver: Any, bounded: bool, l1: bool = False) -> Solver:
         if l1:
             raise ValueError("A callable solver needs a smooth objective: l1_ratio must be 0. Use solver='auto'.")
         return solver
-    known = ", ".join(repr(method.name) for method in METHODS.values())
-    if not isinstance(solver, str):
-        raise ValueError(f"solver must be 'auto', a callable, or one of {known}; got {solver!r}.")
-    name = solver.lower()
+    name = solver.lower() if isinstance(solver, str) else ""
     if name == "auto":
         return None
     method = METHODS.get(_ALIASES.get(name, name))
     if method is None:
-        raise ValueError(f"solver={solver!r} is unknown. Use 'auto', a callable, or one of {known}.")
+        known = ", ".join(repr(method.name) for method in METHODS.values())
+        raise ValueError(f"solver must be 'auto', a callable, or one of {known}; got {solver!r}.")
     if bounded and not method.bounds:
         able = ", ".join(repr(method.name) for method in METHODS.values() if method.bounds)
         raise ValueError(f"solver={solver!r} cannot take bounds. Those that can: 'auto', {able}.")

@@ -238,12 +238,12 @@ class NegativeLogLikelihood:
             return (moments_of_columns(weights, columns),)
 
         (total,) = self.samples.sum(block_terms, q, n_pairs)
-        self.count_moments(n_pairs, q)
+        self.n_passes += self.passes_of_moments(n_pairs, q)
         return square(total, q)
 
-    def count_moments(self, n_pairs: float, q: int) -> None:
-        """Count second moments of q columns with so many weightings, by their operations over those of a pass."""
-        self.n_passes += n_pairs * q * (q + 1) / 2 / (2 * self._n_outputs * self.samples.n_features)
+    def passes_of_moments(self, n_pairs: float, q: int) -> float:
+        """Second moments of q columns with so many weightings, by their operations over those of a pass."""
+        return n_pairs * q * (q + 1) / 2 / (2 * self._n_outputs * self.samples.n_features)
 
     def sampled_pair_moments(
         self, theta: FloatArray, n_terms: int, center: FloatArray | None, transform: FloatArray | None
@@ -274,7 +274,7 @@ class NegativeLogLikelihood:
             n_pairs = self._n_outputs * (self._n_outputs - 1) // 2
             groups = np.split(rows[order], np.cumsum(np.bincount(pairs, minlength=n_pairs))[:-1])
         q = (self.samples.n_features if transform is None else transform.shape[-1]) + self.layout.fit_intercept
-        self.count_moments(len(rows) / len(curvature), q)
+        self.n_passes += self.passes_of_moments(len(rows) / len(curvature), q)
         moments = self.samples.moments_of(groups, center, transform, self.layout.fit_intercept)
         return moments * (total / n_terms)
 

@@ -1,5 +1,6 @@
 """What constructor parameters may be: each that is not, or that does not apply, is a ValueError that says so."""
 
+import math
 from numbers import Integral, Real
 from typing import Any
 
@@ -8,6 +9,8 @@ from sklearn.utils import check_random_state
 
 from ._network import ACTIVATIONS
 from ._typing import FloatArray
+
+_Bool = bool | np.bool_
 
 
 def check_parameters(estimator: Any) -> None:
@@ -22,7 +25,7 @@ def check_parameters(estimator: Any) -> None:
     if estimator.prior not in ("gaussian", "jeffreys"):
         raise ValueError(f"prior must be 'gaussian' or 'jeffreys'; got {estimator.prior!r}.")
     if estimator.prior == "jeffreys" and (
-        np.isfinite(estimator.C)
+        math.isfinite(estimator.C)
         or estimator.l1_ratio
         or estimator.bounds is not None
         or len(np.atleast_1d(np.asarray(estimator.hidden_layer_sizes, dtype=object)))
@@ -43,12 +46,10 @@ def check_parameters(estimator: Any) -> None:
         raise ValueError("solver_options belong to a named solver or a callable; solver='auto' takes none.")
     for name in ("fit_intercept", "warm_start"):
         # 0 and 1 are the integers that equal a bool.
-        if not isinstance(getattr(estimator, name), bool | np.bool_ | Integral) or getattr(estimator, name) not in (
-            0,
-            1,
-        ):
-            raise ValueError(f"{name} must be True or False; got {getattr(estimator, name)!r}.")
-    if not isinstance(estimator.verbose, bool | np.bool_ | Integral) or estimator.verbose < 0:
+        value = getattr(estimator, name)
+        if not isinstance(value, _Bool | Integral) or value not in (0, 1):
+            raise ValueError(f"{name} must be True or False; got {value!r}.")
+    if not isinstance(estimator.verbose, _Bool | Integral) or estimator.verbose < 0:
         raise ValueError(f"verbose must be an integer, at least 0; got {estimator.verbose!r}.")
     check_random_state(estimator.random_state)
     if not _is_integer(estimator.n_iter_no_change) or estimator.n_iter_no_change < 1:
@@ -76,7 +77,7 @@ def _check_network_parameters(estimator: Any) -> None:
             )
     if not _is_integer(estimator.n_init) or estimator.n_init < 1:
         raise ValueError(f"n_init must be an integer, at least 1; got {estimator.n_init!r}.")
-    if not isinstance(estimator.early_stopping, bool | np.bool_):
+    if not isinstance(estimator.early_stopping, _Bool):
         raise ValueError(f"early_stopping must be True or False; got {estimator.early_stopping!r}.")
     if not is_real(estimator.validation_fraction) or not 0 < estimator.validation_fraction < 1:
         raise ValueError(f"validation_fraction must lie between 0 and 1; got {estimator.validation_fraction!r}.")
@@ -95,11 +96,11 @@ def hidden_units(sizes: Any) -> tuple[int, ...]:
 
 
 def is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) and not np.isnan(float(value))
+    return isinstance(value, Real) and not isinstance(value, _Bool) and not math.isnan(value)
 
 
 def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+    return isinstance(value, Integral) and not isinstance(value, _Bool)
 
 
 def check_bounds(bounds: Any, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
