@@ -1,12 +1,11 @@
 """solver="auto": which model of the curvature Newton's method gets, by cost.
 
-Costs are in passes, one pass being the time of an evaluation of value and gradient: 4 n p J floating-point
-operations for the two products, and as much as some 130 an element for the softmax.
+Costs are in passes, one pass being the time of an evaluation of value and gradient (`_cost`).
 
-    exact      sum over pairs of classes of weighted second moments, n K (K - 1) q^2 / 2, then d^3 / 3 for
-               the factor: taken at each point while that is a few passes, as many as conjugate gradients
-               would need products. Few steps, each certain: small problems, and long thin ones.
-    Kronecker  one weighted second moment, n q^2, and M factors, q^3 / 3 each: conjugate gradients use it
+    exact      weighted second moments for each pair of classes, and a factor of d^3 / 3: taken at each point while
+               that is a few passes, as many as conjugate gradients would need products. Few steps, each certain:
+               small problems, and long thin ones.
+    Kronecker  one weighted second moment, and M factors of q^3 / 3: conjugate gradients use it
                for as long as the products spent under it cost less than a new one would.
     coupled    the same for wide or sparse X, where second moments are out of reach: a diagonal, and for each
                column what its classes have to do with one another.
@@ -23,6 +22,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ._cost import exact_passes, kronecker_passes
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from ._problem import RoundProblem
 from ._typing import FloatArray
@@ -30,15 +30,9 @@ from ._typing import FloatArray
 # Conjugate gradients need this many products a step at least where d is small; up to here, exact is cheaper.
 _EXACT_PASSES = 7.0
 # The metric of a sample brings the whole problem to its end in some ten; the exact Hessian takes three or four steps.
-_EXACT_PASSES_BESIDE_SAMPLE = 1.5
+_EXACT_PASSES_BESIDE_SAMPLE = 2.7
 # Where a class has few rows for its parameters it is often all but separated, and samples do not show the curvature.
 _EXACT_PASSES_WITH_RARE_CLASS = 12.0
-# Softmax, residual and traffic, in operations an element of the (n, J) outputs.
-_SOFTMAX_FLOPS = 130.0
-# The calls of one evaluation, however few the rows.
-_CALL_FLOPS = 4e5
-# Weighting a column, or centring it, for the second moments.
-_COLUMN_FLOPS = 6.0
 _LEAST_REFRESH = 2.0
 # Passes after which a model that is good, or cheap, is put in question.
 _PATIENCE = 8.0
@@ -59,7 +53,7 @@ _START_SHARE = 1 / 32
 _MOST_SAMPLED_ROWS = 8192
 # For exact steps: rows a parameter in that share, and the most that it may be to be worth its price.
 _START_ROWS = 100
-_MOST_OF_START = 1 / 16
+_MOST_OF_START = 1 / 4
 # Nats: a hundredth of what estimates are polished to.
 _NOTHING_LEFT = 1e-14
 # Nats: from here no step with the Hessian of the point before ends there.
@@ -69,22 +63,6 @@ _FAR_FROM_DONE = 1e-2
 _LEAST_CURVATURE = 1e-15
 # Beyond this the d x d matrix is not formed.
 _MAX_EXACT_SIZE = 3000
-
-
-def pass_flops(problem: RoundProblem) -> float:
-    """Operations of one evaluation of value and gradient."""
-    samples = problem.objective.samples
-    n_outputs = problem.objective.layout.widths[-1]
-    entries = samples.X.nnz if samples.is_sparse else samples.n_rows * samples.n_features
-    return n_outputs * (4.0 * entries + _SOFTMAX_FLOPS * samples.n_rows) + _CALL_FLOPS
-
-
-def exact_passes(problem: RoundProblem) -> float:
-    """Cost of the exact Hessian and its factor."""
-    n_logits, q = problem.coordinates.shape
-    pairs = n_logits * (n_logits + 1) / 2
-    moments = problem.objective.samples.n_rows * (pairs * (q + _COLUMN_FLOPS) + _COLUMN_FLOPS) * q
-    return (moments + problem.size**3 / 3) / pass_flops(problem)
 
 
 class CurvatureSchedule:
@@ -111,13 +89,9 @@ class CurvatureSchedule:
         self.sample_rows = 0 if self.exact else sample_rows
         self.sample_terms = 0 if self.exact or problem.always_exact or warm else _terms_of_sample(problem)
         self.start_rows = _rows_of_start(problem) if cheap and not (warm or problem.always_exact) else 0
-        n_logits, q = problem.coordinates.shape
-        n_rows = problem.objective.samples.n_rows
         dense = problem.coordinates.transform.ndim == 2
-        self.refresh_passes = (n_rows * q * (q + 2.0 * dense * q) + dense * n_logits * q**3 / 3) / pass_flops(problem)
-        if not dense:
-            # A diagonal is cheap, but the one of a few products before does as well.
-            self.refresh_passes = _PATIENCE
+        # A diagonal is cheap, but the one of a few products before does as well.
+        self.refresh_passes = kronecker_passes(problem) if dense else _PATIENCE
         self._class_metric = class_metric
         self._null_is_exact = dense and not (warm or problem.always_exact or problem.coordinates.of_sample)
         self._adopted: Curvature | None = None
@@ -209,6 +183,8 @@ def _rows_of_start(problem: RoundProblem) -> int:
     """Rows of a sample whose estimate is a better start than the model without features; 0 where none is."""
     n_rows = problem.objective.samples.n_rows
     rows = max(_START_ROWS * problem.size, int(_START_SHARE * n_rows))
+    if problem.of_few_rows:
+        return 0
     return rows if rows <= _MOST_OF_START * n_rows and _is_share(problem, rows) else 0
 
 

@@ -41,6 +41,8 @@ class KeptProblem(RoundProblem):
     the wrong class: the likelihood then has no y, and its derivatives no signs.
     """
 
+    of_few_rows = True
+
     def __init__(self, objective: NegativeLogLikelihood, coordinates: Coordinates) -> None:
         super().__init__(objective, coordinates)
         samples = objective.samples

@@ -7,7 +7,7 @@ import numpy as np
 
 from ._curvature import CoupledCurvature, Curvature, DiagonalCurvature, KroneckerCurvature
 from ._layout import pair_basis
-from ._moments import MANY_PAIRS
+from ._moments import together
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._typing import FloatArray, IntArray
@@ -32,6 +32,8 @@ class RoundProblem:
 
     # Whether no model of the curvature but `hessian` will do.
     always_exact = False
+    # Whether what an evaluation costs is its calls.
+    of_few_rows = False
 
     @property
     def has_prior(self) -> bool:
@@ -67,8 +69,8 @@ class RoundProblem:
     def hessian(self, psi: FloatArray) -> FloatArray:
         """Hessian by psi, (d, d)."""
         theta, n_rows = self._theta(psi), self.objective.samples.n_rows
-        together = self._pair_basis.shape[1] >= MANY_PAIRS
-        return self._hessian_of(partial(self.objective.pair_moments, theta), n_rows, by_column=together)
+        by_column = together(self._pair_basis.shape[1], self.coordinates.shape[1])
+        return self._hessian_of(partial(self.objective.pair_moments, theta), n_rows, by_column)
 
     def sampled_hessian(self, psi: FloatArray, n_terms: int) -> FloatArray:
         """Hessian by psi from about so many terms of its sum (`NegativeLogLikelihood.sampled_pair_moments`)."""

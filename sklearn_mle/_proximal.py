@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from ._auto import exact_passes, pass_flops
+from ._cost import exact_passes, factor_passes
 from ._newton import CAUTION, NOISE, TOLD_APART
 from ._problem import RoundProblem
 from ._quadratic import Region, minimise_quadratic
@@ -179,7 +179,7 @@ def model_steps(problem: RoundProblem, region: Region, tol: float) -> StepSolver
     if problem.size > _MAX_DENSE_SIZE:
         return OrthantSteps(problem, region, gauge, tol)
     orthant = OrthantSteps(problem, region, gauge)
-    factors = (_FACTORS - 1) * problem.size**3 / 3 / pass_flops(problem)
+    factors = (_FACTORS - 1) * factor_passes(problem)
     until = problem.objective.n_passes + _MANY_STEPS * (exact_passes(problem) + factors)
     left = _MAX_ORTHANT_STEPS
 
