@@ -4,7 +4,8 @@ Costs are in passes, one pass being the time of an evaluation of value and gradi
 
     exact      weighted second moments for each pair of classes, and a factor of d^3 / 3: taken at each point while
                that is a few passes, as many as conjugate gradients would need products. Few steps, each certain:
-               small problems, and long thin ones.
+               small problems, and long thin ones. Elsewhere it is taken once near the end, as a preconditioner, if
+               the products that are left would cost more.
     Kronecker  one weighted second moment, and M factors of q^3 / 3: conjugate gradients use it
                for as long as the products spent under it cost less than a new one would.
     coupled    the same for wide or sparse X, where second moments are out of reach: a diagonal, and for each
@@ -18,12 +19,14 @@ Costs are in passes, one pass being the time of an evaluation of value and gradi
 At the model without features the Kronecker model is exact and costs nothing: it comes with the coordinates.
 """
 
+import math
 from functools import cached_property
 
 import numpy as np
 
 from ._cost import exact_passes, kronecker_passes
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
+from ._history import POLISHED_NATS
 from ._problem import RoundProblem
 from ._typing import FloatArray
 
@@ -54,6 +57,10 @@ _MOST_SAMPLED_ROWS = 8192
 # For exact steps: rows a parameter in that share, and the most that it may be to be worth its price.
 _START_ROWS = 100
 _MOST_OF_START = 1 / 4
+# Nats: from here the curvature hardly moves. Each step leaves a thousandth, and costs more than the one before.
+_NEAR_THE_END = 10.0
+_GAIN_OF_STEP = 1e3
+_MARGIN = 1.3
 # Nats: a hundredth of what estimates are polished to.
 _NOTHING_LEFT = 1e-14
 # Nats: from here no step with the Hessian of the point before ends there.
@@ -135,10 +142,17 @@ class CurvatureSchedule:
                     return self._hessian, True
             self._hessian = DenseCurvature(_lifted(self._hessian_at(psi)))
             return self._hessian, True
-        if spent > max(self.refresh_passes, _LEAST_REFRESH):
+        if decrement < _NEAR_THE_END and self._pays_for_hessian(spent, decrement):
+            self.adopt(DenseCurvature(_lifted(self.problem.hessian(psi))))
+        elif spent > max(self.refresh_passes, _LEAST_REFRESH):
             self._adopted = self.problem.cheap_curvature(psi)
             self._counted = self.problem.objective.n_passes
         return self._adopted or self.null, False
+
+    def _pays_for_hessian(self, spent: float, decrement: float) -> bool:
+        """Whether a Hessian, taken once near the end, costs clearly less than the steps left, each like the last."""
+        steps = math.log(max(decrement / POLISHED_NATS, 1.0), _GAIN_OF_STEP)
+        return self.problem.size <= _MAX_EXACT_SIZE and _MARGIN * self.exact_passes < steps * spent
 
     def _needs_hessian(self, spent: float) -> bool:
         """Whether steps without the Hessian have cost so much that it is the cheaper way, where it can be formed.

@@ -1,0 +1,101 @@
+"""solver="auto": which model of the curvature, and when it pays for another."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.datasets import load_digits
+
+from sklearn_mle._auto import CurvatureSchedule
+from sklearn_mle._cost import exact_passes, factor_passes, kronecker_passes
+from sklearn_mle._curvature import DenseCurvature, KroneckerCurvature
+from sklearn_mle._layout import Layout
+from sklearn_mle._moments import moments_of_columns, moments_time, square, together
+from sklearn_mle._network import Network
+from sklearn_mle._objective import NegativeLogLikelihood
+from sklearn_mle._precondition import null_coordinates
+from sklearn_mle._problem import RoundProblem
+from sklearn_mle._samples import Samples
+
+
+def problem_of(X, y, C=1.0):
+    """The problem in round coordinates, and its class metric."""
+    n_classes = int(y.max()) + 1
+    samples = Samples(X, y.astype(np.int32), None, n_classes=n_classes)
+    layout = Layout((X.shape[1], 1 if n_classes == 2 else n_classes))
+    coordinates, class_metric = null_coordinates(layout, samples, C)
+    return RoundProblem(NegativeLogLikelihood(Network(layout), samples, C), coordinates), class_metric
+
+
+def generated(n_rows, p, n_classes, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n_rows, p)), rng.integers(0, n_classes, n_rows)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return problem_of(X, y)
+
+
+def test_the_first_exact_step_takes_no_pass():
+    problem, class_metric = problem_of(*generated(300, 4, 3))
+    schedule = CurvatureSchedule(problem, class_metric)
+    start = np.zeros(problem.size)
+    _, g = problem.value_and_grad(start)
+    before = problem.objective.n_passes
+    curvature, exact = schedule(start, g, np.inf)
+    assert exact
+    assert problem.objective.n_passes == before
+    step = np.random.default_rng(1).normal(size=problem.size)
+    assert_allclose(curvature.solve(problem.hessian(start) @ step), step, rtol=1e-10)
+
+
+def test_a_warm_start_at_zero_is_not_the_model_without_features():
+    problem, class_metric = problem_of(*generated(300, 4, 3))
+    theta = np.random.default_rng(1).normal(size=problem.objective.layout.size)
+    moved = RoundProblem(problem.objective, problem.coordinates.moved_to(theta))
+    schedule = CurvatureSchedule(moved, class_metric, warm=True)
+    start = np.zeros(moved.size)
+    _, g = moved.value_and_grad(start)
+    curvature, exact = schedule(start, g, np.inf)
+    assert exact
+    assert_allclose(curvature.solve(moved.hessian(start) @ g), g, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("spent", "decrement", "adopts"), [(30.0, 0.3, True), (30.0, 1e3, False), (30.0, 1e-11, False), (2.0, 0.3, False)]
+)
+def test_near_the_end_a_hessian_preconditions_where_steps_are_dear(digits, spent, decrement, adopts):
+    problem, class_metric = digits
+    schedule = CurvatureSchedule(problem, class_metric)
+    assert not schedule.exact
+    start = np.zeros(problem.size)
+    _, g = problem.value_and_grad(start)
+    problem.objective.n_passes += spent
+    curvature, exact = schedule(start, g, decrement)
+    assert not exact
+    assert isinstance(curvature, DenseCurvature if adopts else KroneckerCurvature)
+
+
+@pytest.mark.parametrize("n_weights", [1, 3, 15, 45])
+@pytest.mark.parametrize("q", [3, 17, 60])
+def test_moments_are_the_same_together_and_apart(n_weights, q):
+    rng = np.random.default_rng(0)
+    weights, columns = rng.uniform(size=(n_weights, 700)), rng.normal(size=(q, 700))
+    expected = np.einsum("wb,ib,jb->wij", weights, columns, columns)
+    assert_allclose(square(moments_of_columns(weights, columns), q), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_the_wide_product_is_for_many_weightings_of_few_columns():
+    assert together(45, 20)
+    assert not together(3, 20)
+    assert not together(15, 200)
+    times = [moments_time(n, 20) for n in range(1, 60)]
+    assert times == sorted(times)
+
+
+def test_costs_grow_with_what_they_are_of():
+    small, large = (problem_of(*generated(500, p, 3))[0] for p in (4, 40))
+    assert exact_passes(small) < exact_passes(large)
+    assert kronecker_passes(small) < kronecker_passes(large)
+    assert factor_passes(small) < exact_passes(small)
