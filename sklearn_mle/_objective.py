@@ -185,6 +185,8 @@ class NegativeLogLikelihood:
 
         def block_rows(block: Block) -> IntArray:
             proba = self._kept_proba(block)
+            if block.w is None and _least_curvature_of(proba) >= least:
+                return np.empty(0, dtype=np.intp)
             weights = proba[0] * (1 - proba[0]) if len(proba) == 1 else proba.min(axis=0) ** 2
             if block.w is not None:
                 weights *= block.w
@@ -204,6 +206,8 @@ class NegativeLogLikelihood:
                 change = change[block.w > 0]
             return float(change.max(initial=0.0))
 
+        if rows is not None and not len(rows):
+            return 0.0
         if rows is not None and len(rows) <= _FEW_ROWS * self.samples.n_rows:
             return block_change(self.samples.block_of(rows))
         self.samples.each(block_change, largest.append)
@@ -364,6 +368,15 @@ def _free_proba(z: FloatArray) -> FloatArray:
     """Probabilities (J, B), of the second class alone where J = 1."""
     proba = softmax(z)
     return proba[1:] if len(z) == 1 else proba
+
+
+def _least_curvature_of(proba: FloatArray) -> float:
+    """A bound from below of p_k p_l for all rows and pairs of classes, by the extremes of the probabilities."""
+    low = float(proba.min())
+    if len(proba) > 1:
+        return low**2
+    high = float(proba.max())
+    return min(low * (1 - low), high * (1 - high))
 
 
 def _own_below(proba: FloatArray, y: IntArray, limit: float) -> BoolArray:

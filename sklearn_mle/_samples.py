@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -321,8 +321,7 @@ class Samples:
 
     def _spread(self, n_rows: int) -> IntArray:
         """One row of each of so many stretches, drawn evenly."""
-        places = np.arange(n_rows) + np.random.default_rng(SEED).random(n_rows)
-        return np.minimum(places * (self.n_rows / n_rows), self.n_rows - 1).astype(np.intp)
+        return np.minimum(_places(n_rows) * (self.n_rows / n_rows), self.n_rows - 1).astype(np.intp)
 
     def representative(self, n_rows: int, n_of_class: int, whole: IntArray | None = None) -> "Samples":
         """About so many rows that stand for all: their likelihood, with the weights they get, is without bias.
@@ -447,6 +446,14 @@ class Samples:
         )
         other._pinned = self._pinned
         return other
+
+
+@lru_cache(maxsize=8)
+def _places(n_rows: int) -> FloatArray:
+    """A place in each of so many stretches of length one, drawn once."""
+    places = np.arange(n_rows) + np.random.default_rng(SEED).random(n_rows)
+    places.flags.writeable = False
+    return places
 
 
 class _Total:
