@@ -12,8 +12,8 @@ from ._typing import FloatArray, IntArray
 
 # Nanoseconds a row on one core, where products are taken apart: weighting a column, and its product with another.
 _WEIGHT, _PRODUCT = 0.9, 0.04
-# Where those of all pairs of columns are laid out for one wide product: making one of them, weighing it; and a weight.
-_LAY_OUT, _WEIGH, _WIDE_CALLS = 1.3, 0.03, 1.0
+# Where those of all pairs of columns are laid out for one wide product: making one, weighing it; each weighting.
+_LAY_OUT, _WEIGH, _EACH_WEIGHTING = 1.3, 0.03, 1.0
 # Up to so many entries of the weighted columns of all pairs, what counts is the number of calls.
 _FEW_ENTRIES = 1 << 16
 # The products of all pairs of columns are taken for so many rows at a time.
@@ -72,7 +72,7 @@ def _time_apart(n_weights: int, q: int) -> float:
 
 
 def _time_together(n_weights: int, q: int) -> float:
-    return q * (q + 1) / 2 * (_LAY_OUT + _WEIGH * n_weights) + _WIDE_CALLS * n_weights
+    return q * (q + 1) / 2 * (_LAY_OUT + _WEIGH * n_weights) + _EACH_WEIGHTING * n_weights
 
 
 def square(moments: FloatArray, q: int) -> FloatArray:

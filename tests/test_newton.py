@@ -295,7 +295,7 @@ def test_the_trust_region_ends_conjugate_gradients(radius):
     problem, minimum = quadratic(condition=100)
     model = DenseCurvature(np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
     g = problem.grad(np.zeros(6))
-    direction = _direction(np.zeros(6), g, problem.hessp, model, 1e-9, 0.0, 1.0, radius)
+    direction = _direction(np.zeros(6), g, problem.hessp, model, 1e-9, 0.0, 1.0, radius, 0)
     matrix = np.diag(np.arange(1.0, 7.0))
     length = np.sqrt(direction.step @ matrix @ direction.step)
     assert_allclose(direction.length, length, rtol=1e-9)
@@ -343,3 +343,36 @@ def test_a_step_that_backtracking_has_cut_too_short_is_lengthened():
     assert_allclose(g, problem.grad(point))
     assert_allclose(point, minimum, rtol=0.25)
     assert len(values) < 8
+
+
+def flat_directions():
+    """A quadratic whose gradient lies, but for little, where the model is right; what is left lies where it is not."""
+    h = np.append(1.0, np.geomspace(1e-4, 0.1, 39))
+    g = np.append(1e-2, np.full(39, 1.5e-4))
+    return Problem(lambda x: 0.5 * h @ x**2 + g @ x, lambda x: h * x + g, lambda x: np.diag(h)), -0.5 * (g**2 / h).sum()
+
+
+def test_few_products_are_no_certificate():
+    problem, least = flat_directions()
+    start, tol = np.zeros(40), 3e-4
+    assert -least > 2 * tol
+    # One product suffices for the forcing term, and sees a quarter of `tol` at most.
+    seen = _direction(start, problem.grad(start), problem.hessp, DenseCurvature(np.eye(40)), 0.5, tol, 1.0, np.inf, 0)
+    assert seen.n_products == 1
+    assert seen.decrement < tol / 4
+    found = problem.run(start, problem.preconditioned(np.eye(40)), target=tol, tol=tol)
+    assert found.success
+    assert found.fun - least <= tol
+    assert problem.n_products >= 10
+
+
+def test_a_model_that_has_proved_good_needs_no_more_products():
+    problem, minimum = quadratic(size=40, condition=3.5)
+    counts = {}
+    for target in (1e-3, 1e-5):
+        problem.n_products = 0
+        found = problem.run(np.full(40, 1e3), problem.preconditioned(3.5 * np.eye(40)), target=target, tol=1e-3)
+        assert found.success
+        assert found.fun - problem.value(minimum) <= 1e-3
+        counts[target] = problem.n_products
+    assert 10 <= counts[1e-3] <= counts[1e-5]
