@@ -28,6 +28,8 @@ from ._typing import FloatArray
 # should be the same agree in ten digits, as scikit-learn's checks ask.
 _POLISHED_NATS_OF_NAMED = 1e-20
 _MAX_RESTARTS = 20
+_CERTIFYING_PRODUCTS = 10
+_FAR_BELOW = 0.03
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,8 @@ def polish(
         method: Callable[..., OptimizeResult] = minimize_newton
         # With a prior there is a minimum, however slow the way.
         options |= {"curvature_at": schedule, "watch": watch and not problem.has_prior}
+        # A target far below `tol` leaves room for a certificate that is off.
+        options["sure"] = _CERTIFYING_PRODUCTS if options["target"] > _FAR_BELOW * controls.tol else 0
     else:
         method = minimize_proximal_newton
         region = Region(np.zeros(problem.size) if controls.l1 is None else controls.l1, *controls.bounds)

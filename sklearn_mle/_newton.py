@@ -39,10 +39,7 @@ _FORCING_GAMMA = 0.9
 # A thousandth of the gap a step is fast enough; more digits of a step are spent on curvature that moves.
 _TIGHTEST_FORCING = 0.03
 _MAX_PRODUCTS = 250
-# Products before a decrement is believed, where the target is not this far below what is promised: with this gradient,
-# or ever with a model that then rates no curvature seen at more than five times what it is.
-_CERTIFYING_PRODUCTS = 10
-_FAR_BELOW = 0.03
+# A model is good that rates no curvature seen at more than five times what it is.
 _GOOD_MODEL = 0.2
 # The least eigenvalue may be this much below what the last two solves have seen of it.
 CAUTION = 0.3
@@ -89,6 +86,7 @@ def minimize_newton(
     resolution: float = np.finfo(float).eps,
     maxiter: int = 1000,
     watch: bool = True,
+    sure: int = 0,
     callback: Callable[[OptimizeResult], object] | None = None,
     **unused: Any,
 ) -> OptimizeResult:
@@ -110,6 +108,9 @@ def minimize_newton(
     maxiter : int
     watch : bool
         Whether to stop where the minimum seems to be at infinity.
+    sure : int
+        Products of conjugate gradients before a decrement at the target is believed: with the gradient there, or with
+        a model that they have shown to be good.
 
     Returns
     -------
@@ -120,8 +121,6 @@ def minimize_newton(
     x = np.asarray(x0, dtype=float)
     f, g = fun(x, *args), jac(x, *args)
     size_before = 0.0
-    # Where the target lies far below what is promised, the certificate may be off.
-    sure = _CERTIFYING_PRODUCTS if target > _FAR_BELOW * tol else 0
     model, known, worst = None, 0, 1.0
     seen, least = False, 1.0
     decrement = decrement_before = np.inf
