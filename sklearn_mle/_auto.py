@@ -61,7 +61,7 @@ _MOST_OF_START = 1 / 4
 _NEAR_THE_END = 10.0
 _GAIN_OF_STEP = 1e3
 _MARGIN = 1.3
-# Nats: a hundredth of what estimates are polished to.
+# Nats: a fortieth of what estimates are polished to.
 _NOTHING_LEFT = 1e-14
 # Nats: from here no step with the Hessian of the point before ends there.
 _FAR_FROM_DONE = 1e-2
@@ -195,10 +195,10 @@ def _terms_of_sample(problem: RoundProblem) -> int:
 
 def _rows_of_start(problem: RoundProblem) -> int:
     """Rows of a sample whose estimate is a better start than the model without features; 0 where none is."""
-    n_rows = problem.objective.samples.n_rows
-    rows = max(_START_ROWS * problem.size, int(_START_SHARE * n_rows))
     if problem.of_few_rows:
         return 0
+    n_rows = problem.objective.samples.n_rows
+    rows = max(_START_ROWS * problem.size, int(_START_SHARE * n_rows))
     return rows if rows <= _MOST_OF_START * n_rows and _is_share(problem, rows) else 0
 
 

@@ -91,7 +91,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     tol : float, default=1e-3
         Nats. Iterating may stop when the (penalised) log-likelihood is estimated, with the curvature at that
         point, to be within `tol` of its maximum: the total, not the mean. Up to 5,000 parameters,
-        gradient-based methods then polish with Newton steps to 1e-12 nats.
+        gradient-based methods then polish with Newton steps to 4e-13 nats, 9e-7 standard errors.
     max_iter : int, default=1000
         Outer iterations, at least 1.
     warm_start : bool, default=False

@@ -58,7 +58,7 @@ class KeptProblem(RoundProblem):
         self._rows = np.ascontiguousarray(self._columns.T)
         self._targets = samples.y if self._signed or samples.y.ndim == 2 else one_hot(samples.y, samples.n_classes)
         self._proba = np.empty((len(coordinates.basis), samples.n_rows))
-        self._proba_at = b""
+        self._proba_at: bytes | None = None
         self._hessian_passes = objective.passes_of_moments(self._pair_basis.shape[1], len(self._columns))
         # 1/2 psi' (I (x) P) psi + slope' psi + what the prior is at psi = 0; no slope where weights are 0 there.
         self._prior: tuple[FloatArray, FloatArray | None, float] | None = None

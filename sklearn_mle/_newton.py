@@ -39,6 +39,8 @@ _FORCING_GAMMA = 0.9
 # A thousandth of the gap a step is fast enough; more digits of a step are spent on curvature that moves.
 _TIGHTEST_FORCING = 0.03
 _MAX_PRODUCTS = 250
+# Of the squared gradient: what conjugate gradients leave below this is rounding.
+_ROUNDING = 1e-28
 # A model is good that rates no curvature seen at more than five times what it is.
 _GOOD_MODEL = 0.2
 # The least eigenvalue may be this much below what the last two solves have seen of it.
@@ -255,7 +257,7 @@ def _direction(
         rz, before = float(r @ z), rz
         claimed = 0.5 * (gained + rz / least) <= target
         near = rz <= forcing**2 * first or 0.5 * (gained + rz / (CAUTION * min(least, least_before))) <= target
-        if bounded or (near and (n_products >= sure or not claimed)):
+        if bounded or rz <= _ROUNDING * first or (near and (n_products >= sure or not claimed)):
             break
         ratio = rz / before
         p *= ratio
