@@ -96,7 +96,13 @@ def hidden_units(sizes: Any) -> tuple[int, ...]:
 
 
 def is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, _Bool) and not math.isnan(value)
+    if not isinstance(value, Real) or isinstance(value, _Bool):
+        return False
+    try:
+        return not math.isnan(value)
+    except OverflowError:
+        # An integer beyond the range of floats.
+        return False
 
 
 def _is_integer(value: Any) -> bool:

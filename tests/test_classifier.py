@@ -998,12 +998,14 @@ def test_many_classes_few_rows():
 
 BAD_PARAMETERS = [
     {"C": 0},
+    {"C": 10**400},
     {"C": -1.0},
     {"C": np.nan},
     {"C": "1"},
     {"C": None},
     {"C": 5e-324},
     {"tol": 0},
+    {"tol": 10**400},
     {"tol": -1e-3},
     {"tol": np.nan},
     {"tol": np.inf},
