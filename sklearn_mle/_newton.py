@@ -226,7 +226,7 @@ def _direction(
     quotient p'Hp / p'Pp seen on the way stands for it, so that a preconditioner that overrates the curvature
     does not underrate the gap. Few products see little of it: before the decrement is said to be at the target, `sure`
     of them have to be taken, and what the last so many have gained stands for what the next may gain (Strakos & Tichy,
-    2002, ETNA 13, section 4).
+    2002, Electronic Transactions on Numerical Analysis 13).
     """
     step = np.zeros_like(g)
     r = g.copy()
