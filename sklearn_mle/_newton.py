@@ -30,9 +30,14 @@ NOISE = 8
 TOLD_APART = 100 * NOISE
 # Of the squared gradient, the share that a step in the rounding of f may leave.
 _STALLED = 0.5
-# A slope that is left after backtracking, of the first, that is worth another evaluation; and how many times.
+# A slope that is left after backtracking, or a whole step, of the first, that is worth another evaluation; and how many
+# times after backtracking.
 _STEEP = 0.2
 _MAX_EXTENSIONS = 3
+# Nats from which on a Newton step may be made longer, and by how much: those near the end, and along a direction of
+# recession, tell by their length whether there is a minimum.
+_MUCH = 1.0
+_LONGEST = 3.0
 # Eisenstat & Walker, choice 2: gamma (|g| / |g before|)^2, at most the first.
 _LOOSEST_FORCING = 0.5
 _FORCING_GAMMA = 0.9
@@ -172,7 +177,7 @@ def minimize_newton(
             break
         f_before = f
         t, x, f, g = moved
-        full_step = t == 1.0 and not direction.bounded
+        full_step = t >= 1.0 and not direction.bounded
         radius = _next_radius(radius, direction, t, f_before - f)
         nit += 1
         if callback is not None:
@@ -332,13 +337,41 @@ def _line_search(
             continue
         if f_trial <= f + _ARMIJO * t * direction.slope:
             moved = t, trial, f_trial, jac(trial, *args)
-            return moved if t == 1.0 else _farther(fun, jac, args, x, direction, moved)
+            if t < 1.0:
+                return _farther(fun, jac, args, x, direction, moved)
+            # Conjugate gradients have cut the step short of directions of little curvature already.
+            newton = not direction.n_products and direction.decrement > _MUCH
+            return _longer(fun, jac, args, x, direction, moved) if newton else moved
         # The minimiser of the parabola through f, the slope and the trial.
         curve = f_trial - f - t * direction.slope
         # Where that has not helped f is no parabola but, far out, a line: halves would take for ever.
         near = np.isfinite(curve) and n_backtracks < _PATIENT_BACKTRACKS
         t *= float(np.clip(-0.5 * t * direction.slope / curve, 0.1, 0.5)) if near else 0.1
     return None
+
+
+def _longer(
+    fun: Callable[..., float],
+    jac: Callable[..., FloatArray],
+    args: tuple[Any, ...],
+    x: FloatArray,
+    direction: Direction,
+    moved: Moved,
+) -> Moved:
+    """Go on, once, from the end of a whole Newton step that is still steep.
+
+    Where classes are nearly separated the likelihood is all but exponential along the step, and each one leaves 1/e of
+    what there was. With the slope -a exp(-b t) + c, known at both ends of the step, and the curvature, which at its
+    start equals the slope, the minimum lies at t = -log(1 - b) / b, where (1 - exp(-b)) / b is what the slope has lost
+    in the step. Up to t = 3 that is (1 - e r)^(-1/e) to within a tenth, with r the share of the slope that is left.
+    """
+    left = math.e * float(moved[3] @ direction.step) / direction.slope
+    if left <= math.e * _STEEP:
+        return moved
+    t = min((1 - left) ** (-1 / math.e), _LONGEST) if left < 1 else _LONGEST
+    point = x + t * direction.step
+    value = fun(point, *args)
+    return (t, point, value, jac(point, *args)) if value < moved[2] else moved
 
 
 def _farther(

@@ -352,6 +352,50 @@ def flat_directions():
     return Problem(lambda x: 0.5 * h @ x**2 + g @ x, lambda x: h * x + g, lambda x: np.diag(h)), -0.5 * (g**2 / h).sum()
 
 
+def exponential(end, wall=0.0):
+    """1e6 exp(-x) and a line that ends its fall at `end`; with a wall at 1.5 if asked."""
+
+    def grow(x):
+        return wall * np.exp(20 * (x - 1.5))
+
+    rise = 1e6 * np.exp(-end)
+    return Problem(
+        lambda x: float((1e6 * np.exp(-x) + rise * x + grow(x)).sum()),
+        lambda x: -1e6 * np.exp(-x) + rise + 20 * grow(x),
+        lambda x: np.diag(1e6 * np.exp(-x) + 400 * grow(x)),
+    )
+
+
+def test_newton_steps_along_an_exponential_are_lengthened():
+    found = exponential(end=14.0).run(np.zeros(1))
+    assert found.success
+    assert_allclose(found.x, 14.0, rtol=1e-6)
+    # A whole step moves by one: fourteen of them, and three that double the digits at the end.
+    assert found.nit <= 10
+
+
+def test_a_longer_step_that_gains_nothing_is_not_taken():
+    problem = exponential(end=14.0, wall=1.0)
+    visited = []
+    problem.run(np.zeros(1), callback=lambda intermediate_result: visited.append(float(intermediate_result.x[0])))
+    # The whole step ends at 1, where the slope of exp(-x) asks for three; there the wall is 1e13 high.
+    assert_allclose(visited[0], 1.0, rtol=1e-2)
+    values = [problem.value(np.array([x])) for x in visited]
+    assert (np.diff(values) <= 0).all()
+
+
+def test_steps_of_conjugate_gradients_are_not_lengthened():
+    problem = exponential(end=14.0)
+    visited = []
+    problem.run(
+        np.zeros(1),
+        problem.preconditioned(np.eye(1)),
+        maxiter=1,
+        callback=lambda intermediate_result: visited.append(float(intermediate_result.x[0])),
+    )
+    assert_allclose(visited, 1.0, rtol=1e-2)
+
+
 def test_few_products_are_no_certificate():
     problem, least = flat_directions()
     start, tol = np.zeros(40), 3e-4
