@@ -27,6 +27,7 @@ import numpy as np
 from ._cost import exact_passes, kronecker_passes
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from ._history import POLISHED_NATS
+from ._newton import SURELY, left_by_old_hessian
 from ._problem import RoundProblem
 from ._typing import FloatArray
 
@@ -52,19 +53,20 @@ _TERMS_SHARE = 0.5
 _SAMPLE_ROWS_OF_CLASS = 5
 _MAX_SAMPLED_SIZE = 2000
 # Newton's first steps, far from the estimate, are as good on a share of the rows.
-_START_SHARE = 1 / 32
+_SAMPLED_SHARE = 1 / 32
 _MOST_SAMPLED_ROWS = 8192
-# For exact steps: rows a parameter in that share, and the most that it may be to be worth its price.
+# For exact steps that share, the rows a parameter in it, and the most that it may be to be worth its price.
+_START_SHARE = 1 / 16
 _START_ROWS = 100
 _MOST_OF_START = 1 / 4
 # Nats: from here the curvature hardly moves. Each step leaves a thousandth, and costs more than the one before.
 _NEAR_THE_END = 10.0
 _GAIN_OF_STEP = 1e3
 _MARGIN = 1.3
-# Nats: a fortieth of what estimates are polished to.
-_NOTHING_LEFT = 1e-14
+# Nats that are to be left after the last step.
+_GOAL = SURELY * POLISHED_NATS
 # Nats: from here no step with the Hessian of the point before ends there.
-_FAR_FROM_DONE = 1e-2
+_FAR_FROM_DONE = 1.0
 # Of the curvature of the model without features, which is one: what lies below is rounding of the Hessian. Where rows
 # are separated curvature vanishes, and the gradient with it; without this floor a step is rounding over rounding.
 _LEAST_CURVATURE = 1e-15
@@ -104,6 +106,7 @@ class CurvatureSchedule:
         self._adopted: Curvature | None = None
         self._patience = self.exact_passes
         self._hessian: DenseCurvature | None = None
+        self._of_start: DenseCurvature | None = None
         # A start other than the model without features has a curvature of its own.
         self._counted = -np.inf if warm else problem.objective.n_passes
 
@@ -119,6 +122,10 @@ class CurvatureSchedule:
         self.refresh_passes = self._patience = max(self.exact_passes, _PATIENCE)
         self._counted = self.problem.objective.n_passes
 
+    def start_with(self, model: DenseCurvature | None) -> None:
+        """Take the first step with the Hessian of a sample near whose estimate it starts."""
+        self._of_start = model
+
     @property
     def name(self) -> str:
         """In words, for `verbose`."""
@@ -133,12 +140,15 @@ class CurvatureSchedule:
         """The model at psi, and whether it is the Hessian itself."""
         spent = self.problem.objective.n_passes - self._counted
         self.exact = self.exact or self._needs_hessian(spent)
+        if self.exact and self._of_start is not None:
+            # Its error is that of the start: a step with the Hessian of all rows would end hardly nearer.
+            self._hessian, self._of_start = self._of_start, None
+            return self._hessian, True
         if self.exact:
             if self._hessian is not None and decrement < _FAR_FROM_DONE:
-                # A step that gains little hardly moves the curvature. What was left shrinks by the same factor again
-                # with the Hessian of the point before: where that leaves nothing, a new one is not asked for.
+                # A step that gains little hardly moves the curvature.
                 left = 0.5 * float(g @ self._hessian.solve(g))
-                if left**2 <= _NOTHING_LEFT * decrement:
+                if self._old_hessian_does(left, left / decrement):
                     return self._hessian, True
             self._hessian = DenseCurvature(_lifted(self._hessian_at(psi)))
             return self._hessian, True
@@ -148,6 +158,19 @@ class CurvatureSchedule:
             self._adopted = self.problem.cheap_curvature(psi)
             self._counted = self.problem.objective.n_passes
         return self._adopted or self.null, False
+
+    def _old_hessian_does(self, left: float, shrunk: float) -> bool:
+        """Whether steps with the Hessian of the point before, which has shrunk what is left so, cost the fewest passes.
+
+        They shrink what is left by the same factor each. A new Hessian squares it.
+        """
+        old = _passes_of_steps(left, left_by_old_hessian(shrunk))
+        if old == np.inf:
+            return False
+        new, after = self.exact_passes, left * shrunk**2
+        if after > _GOAL:
+            new += 1 + _passes_of_steps(after, left_by_old_hessian(after / left))
+        return old <= new
 
     def _pays_for_hessian(self, spent: float, decrement: float) -> bool:
         """Whether a Hessian, taken once near the end, costs clearly less than the steps left, each like the last."""
@@ -170,6 +193,13 @@ class CurvatureSchedule:
         return null_hessian(self.problem, self._class_metric) if known else self.problem.hessian(psi)
 
 
+def _passes_of_steps(left: float, share: float) -> float:
+    """Evaluations of steps that leave the given share of what was left each: the last one needs none (`_newton`)."""
+    if share >= 1:
+        return np.inf
+    return max(math.ceil(math.log(_GOAL / left) / math.log(share)) - 1, 0) if left > 0 else 0.0
+
+
 def _lifted(hessian: FloatArray) -> FloatArray:
     """The Hessian with its floor added to the diagonal, in place, whatever its layout."""
     diagonal = np.einsum("ii->i", hessian)
@@ -179,7 +209,7 @@ def _lifted(hessian: FloatArray) -> FloatArray:
 
 def _rows_of_sample(problem: RoundProblem) -> int:
     """Rows of a sample near whose estimate the Hessian is sampled; 0 where that is the model without features."""
-    even = min(_MOST_SAMPLED_ROWS, int(_START_SHARE * problem.objective.samples.n_rows))
+    even = min(_MOST_SAMPLED_ROWS, int(_SAMPLED_SHARE * problem.objective.samples.n_rows))
     rows = max(_SAMPLE_ROWS * problem.size, even)
     return rows if problem.size <= _MAX_SAMPLED_SIZE and _is_share(problem, rows) else 0
 

@@ -15,7 +15,7 @@ from ._history import Controls, History
 from ._jeffreys import JeffreysProblem, jeffreys_problem
 from ._kept import round_problem
 from ._layout import Layout
-from ._minimize import Solution, Solver, polish, solve
+from ._minimize import Solution, Solver, finished, polish, solve
 from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates
@@ -127,6 +127,8 @@ def _estimate(
     finding = None
     if np.isinf(model.C) and setting.box is None and model.prior != "jeffreys":
         solution, finding = _examine(problem, schedule, controls, solution)
+    if finding is None:
+        solution = finished(solution, history)
     W, b = _coefficients(model, setting, solution)
     nll = solution.value - problem.penalty(solution.psi)
     if setting.l1 is not None:

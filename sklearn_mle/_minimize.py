@@ -16,7 +16,16 @@ from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize
 
 from ._auto import CurvatureSchedule
 from ._curvature import Curvature
-from ._history import POLISHED_NATS, POLISHED_SIZE, Controls, Paired, Tracked, scipy_callback, scipy_callback_x
+from ._history import (
+    POLISHED_NATS,
+    POLISHED_SIZE,
+    Controls,
+    History,
+    Paired,
+    Tracked,
+    scipy_callback,
+    scipy_callback_x,
+)
 from ._newton import minimize_newton
 from ._problem import RoundProblem
 from ._proximal import SplitProblem, minimize_proximal_newton, model_steps
@@ -115,7 +124,8 @@ class Solution:
     ----------
     psi, value, grad : the point and the objective there
     decrement : nats that are left to gain, estimated with the curvature there; nan if it was not asked for
-    step : the last Newton step, or None
+    step : the last Newton step, which was not taken, or None
+    after : nats that are left after it, where it is to be taken (`finished`); else infinite
     crawling : the steps do not get shorter although nothing is left to gain: the minimum may be at infinity
     converged : whether the decrement is within `tol`
     result : what SciPy returned
@@ -129,6 +139,7 @@ class Solution:
     crawling: bool
     converged: bool
     result: OptimizeResult
+    after: float = np.inf
 
 
 class Problem(Protocol):
@@ -197,7 +208,12 @@ def polish(
         # With a prior there is a minimum, however slow the way.
         options |= {"curvature_at": schedule, "watch": watch and not problem.has_prior}
         # A target far below `tol` leaves room for a certificate that is off.
-        options["sure"] = _CERTIFYING_PRODUCTS if options["target"] > _FAR_BELOW * controls.tol else 0
+        far_below = options["target"] <= _FAR_BELOW * controls.tol
+        options |= {
+            "sure": 0 if far_below else _CERTIFYING_PRODUCTS,
+            "ahead": far_below,
+            "quadratic": not problem.always_exact,
+        }
     else:
         method = minimize_proximal_newton
         region = Region(np.zeros(problem.size) if controls.l1 is None else controls.l1, *controls.bounds)
@@ -220,7 +236,22 @@ def polish(
         bool(result.crawling),
         bool(result.decrement <= controls.tol or result.success),
         result,
+        float(result.get("after", np.inf)),
     )
+
+
+def finished(solution: Solution, history: History) -> Solution:
+    """With the last step taken, an exact one, where it leaves nothing: the quadratic knows value and gradient there."""
+    if solution.step is None or not np.isfinite(solution.after):
+        return solution
+    psi, value, grad = solution.psi + solution.step, solution.value - solution.decrement, 0 * solution.grad
+    history.add(value)
+    result = solution.result
+    if "after" in result:
+        result = OptimizeResult(
+            result, x=psi, fun=value, jac=grad, nit=result.nit + 1, decrement=solution.after, after=np.inf
+        )
+    return replace(solution, psi=psi, value=value, grad=grad, decrement=solution.after, after=np.inf, result=result)
 
 
 def _run_certified(

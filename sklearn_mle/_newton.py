@@ -6,7 +6,8 @@ J. Sci. Comput. 17(1), choice 2) asks, and backtracks to a sufficient decrease. 
 Hessian, one solve is the Newton step.
 
 It stops on half the Newton decrement, g' H^-1 g / 2: the nats that a quadratic with the curvature at this
-point leaves to gain (Boyd & Vandenberghe, Convex Optimization, section 9.5.1).
+point leaves to gain (Boyd & Vandenberghe, Convex Optimization, section 9.5.1). A last step that leaves nothing, by the
+rate at which the decrements shrink, needs no evaluation at its end: the caller may take it.
 """
 
 import math
@@ -57,6 +58,8 @@ _QUADRATIC_NATS = 1e-2
 # Full steps that shrink the decrement by no more than this, twice in a row below `tol`, are the crawl along
 # a direction of recession, where each step gains 1 - 1/e of what is left.
 _CRAWL = 0.1
+# Of the target, what the rate at which decrements shrink has to promise: it varies tenfold and more from step to step.
+SURELY = 0.01
 
 
 class Direction(NamedTuple):
@@ -94,6 +97,8 @@ def minimize_newton(
     maxiter: int = 1000,
     watch: bool = True,
     sure: int = 0,
+    ahead: bool = False,
+    quadratic: bool = True,
     callback: Callable[[OptimizeResult], object] | None = None,
     **unused: Any,
 ) -> OptimizeResult:
@@ -118,12 +123,17 @@ def minimize_newton(
     sure : int
         Products of conjugate gradients before a decrement at the target is believed: with the gradient there, or with
         a model that they have shown to be good.
+    ahead : bool
+        Whether to stop before a last step that leaves nothing, which the caller takes.
+    quadratic : bool
+        Whether the Hessian of `curvature_at` is that of `fun`, so that its steps converge quadratically.
 
     Returns
     -------
     OptimizeResult
-        With `decrement`, the last `step`, and `crawling`: whether it stopped below `tol` with steps that do
-        not get shorter, the sign of a minimum at infinity.
+        With `decrement`, the last `step`, which was not taken, and `crawling`: whether it stopped below `tol` with
+        steps that do not get shorter, the sign of a minimum at infinity. With `ahead`, `after` is what that step
+        leaves, by an estimate; infinite where it is not to be taken.
     """
     x = np.asarray(x0, dtype=float)
     f, g = fun(x, *args), jac(x, *args)
@@ -132,12 +142,13 @@ def minimize_newton(
     seen, least = False, 1.0
     decrement = decrement_before = np.inf
     slow = 0
-    message, success, crawling = "maximum number of iterations reached", False, False
+    message, success, crawling, after = "maximum number of iterations reached", False, False, np.inf
     nit = 0
     full_step, radius = True, np.inf
     while True:
         curvature, exact = curvature_at(x, g, decrement)
-        if curvature is not model:
+        fresh = curvature is not model
+        if fresh:
             model, known, worst = curvature, 0, 1.0
         # After a step that was cut short most of what it saw is left.
         believed = full_step and known >= sure and worst >= _GOOD_MODEL
@@ -159,8 +170,13 @@ def minimize_newton(
             seen, least = True, direction.least
             known, worst = known + direction.n_products, min(worst, least)
         decrement, size_before = direction.decrement, size
-        if decrement <= target:
+        left = np.inf
+        if ahead and exact and nit < maxiter:
+            shrunk = decrement / decrement_before if nit and full_step else 1.0
+            left = decrement * (shrunk**2 if fresh and quadratic else left_by_old_hessian(shrunk))
+        if decrement <= target or left <= SURELY * target:
             message, success = "the decrement is at the target", True
+            after = left if left <= decrement else np.inf
             break
         slow = slow + 1 if decrement <= tol and full_step and decrement > _CRAWL * decrement_before else 0
         if watch and slow >= 2:
@@ -196,8 +212,18 @@ def minimize_newton(
         message=message,
         decrement=decrement,
         step=direction.step,
+        after=after,
         crawling=crawling,
     )
+
+
+def left_by_old_hessian(shrunk: float) -> float:
+    """Share of the decrement that is left by a step with the Hessian of the point before, whose step has shrunk it so.
+
+    A Newton step from an error e0 leaves some e = H^-1 (H - H(e0)) e0 / 2. With the same H0 the next step leaves
+    H0^-1 (H0 - H) e, where the change of the Hessian is that of the whole e0, of the size of 2 (e / e0) e.
+    """
+    return 4 * shrunk
 
 
 def _forcing(size: float, size_before: float, target: float) -> float:

@@ -6,7 +6,7 @@ whole problem.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -35,32 +35,49 @@ _MAX_METRICS = 5
 # A step in a good metric leaves a tenth. Four that leave more than this each on average want a new metric.
 _SLOWEST = 0.3
 
-# From (problem of some rows, its values and gradients, start, nats that are near enough) to a point.
-Descend = Callable[[RoundProblem, Tracked, FloatArray, float], FloatArray]
+
+class Near(NamedTuple):
+    """A point near the estimate, and the curvature there by the same rows, where it was asked for."""
+
+    psi: FloatArray
+    curvature: DenseCurvature | None
+
+
+# From (problem of some rows, its values and gradients, start, nats that are near enough) to near its minimum.
+Descend = Callable[[RoundProblem, Tracked, FloatArray, float], Near]
 
 
 def start_from_sample(
     problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray
 ) -> tuple[FloatArray, tuple[float, FloatArray]]:
-    """Near the estimate of a sample of the rows, by Newton steps on it; with the value and gradient of all rows."""
+    """Near the estimate of a sample of the rows, by Newton steps on it; with the value and gradient of all rows.
+
+    The schedule gets the sample's Hessian there, for the first step on all rows.
+    """
     least = _LEAST_CURVATURE * np.eye(problem.size)
 
-    def newton(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> FloatArray:
+    def newton(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> Near:
+        def curvature(psi: FloatArray) -> DenseCurvature:
+            return DenseCurvature(part.hessian(psi) + least)
+
         options: dict[str, Any] = {
-            "curvature_at": lambda psi, g, decrement: (DenseCurvature(part.hessian(psi) + least), True),
+            "curvature_at": lambda psi, g, decrement: (curvature(psi), True),
             "target": enough,
             "tol": controls.tol,
             "resolution": controls.resolution,
             "maxiter": min(controls.left, _MAX_START_ITERATIONS),
+            "ahead": True,
         }
         found = minimize(
             function.value_and_grad, start, jac=True, hessp=part.hessp, method=minimize_newton, options=options
         )
-        return found.x
+        psi = found.x + found.step if np.isfinite(found.after) else found.x
+        return Near(psi, curvature(psi))
 
     tracked = Tracked(problem.value_and_grad)
     near = _near(problem, tracked, schedule.start_rows, newton, start)
-    return near, tracked.value_and_grad(near)
+    schedule.start_with(near.curvature)
+    return near.psi, tracked.value_and_grad(near.psi)
 
 
 def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray) -> Descent:
@@ -72,10 +89,10 @@ def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Co
     left = min(controls.left, _MAX_SAMPLED_ITERATIONS)
     tracked = Tracked(problem.value_and_grad)
 
-    def quasi(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> FloatArray:
-        return quasi_newton(function, schedule.null, start, enough, left, None).point
+    def quasi(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> Near:
+        return Near(quasi_newton(function, schedule.null, start, enough, left, None).point, None)
 
-    near = _near(problem, tracked, schedule.sample_rows, quasi, start) if schedule.sample_rows else start
+    near = _near(problem, tracked, schedule.sample_rows, quasi, start).psi if schedule.sample_rows else start
     # As far as differences of f can be told from rounding, which in double precision its slopes stand in for.
     rounding = controls.resolution * abs(tracked.value(near))
     double = controls.resolution <= np.finfo(np.float64).eps
@@ -111,13 +128,13 @@ def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Co
     return found
 
 
-def _near(problem: RoundProblem, tracked: Tracked, n_rows: int, descend: Descend, start: FloatArray) -> FloatArray:
+def _near(problem: RoundProblem, tracked: Tracked, n_rows: int, descend: Descend, start: FloatArray) -> Near:
     """The estimate of a sample; that of one with the outliers where there are any; the start where it is no better.
 
     Outliers are rows that the first estimate takes for impossible, of which a sample has next to none.
     """
 
-    def estimate(start: FloatArray, whole: IntArray | None) -> tuple[FloatArray, float]:
+    def estimate(start: FloatArray, whole: IntArray | None) -> tuple[Near, float]:
         part = sampled_problem(problem, n_rows, rows_of_class(problem), whole)
         function = Tracked(part.value_and_grad)
         before = function.value(start)
@@ -128,11 +145,11 @@ def _near(problem: RoundProblem, tracked: Tracked, n_rows: int, descend: Descend
         return found, before
 
     near, at_start = estimate(start, None)
-    value = tracked.value(near)
-    surprising = problem.surprising_rows(near)
+    value = tracked.value(near.psi)
+    surprising = problem.surprising_rows(near.psi)
     if len(surprising):
-        again, _ = estimate(near, surprising)
-        if tracked.value(again) < value:
-            near, value = again, tracked.value(again)
+        again, _ = estimate(near.psi, surprising)
+        if tracked.value(again.psi) < value:
+            near, value = again, tracked.value(again.psi)
     # A sample that is all but separated says little of the rest.
-    return near if value < at_start else start
+    return near if value < at_start else Near(start, None)

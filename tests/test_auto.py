@@ -64,6 +64,36 @@ def test_a_warm_start_at_zero_is_not_the_model_without_features():
     assert_allclose(curvature.solve(moved.hessian(start) @ g), g, rtol=1e-8)
 
 
+def test_the_first_step_from_a_sample_takes_its_hessian():
+    problem, class_metric = problem_of(*generated(300, 4, 3))
+    schedule = CurvatureSchedule(problem, class_metric)
+    of_sample = DenseCurvature(np.eye(problem.size))
+    schedule.start_with(of_sample)
+    psi = np.full(problem.size, 0.1)
+    _, g = problem.value_and_grad(psi)
+    assert schedule(psi, g, np.inf) == (of_sample, True)
+    curvature, exact = schedule(psi, g, 50.0)
+    assert exact
+    assert_allclose(curvature.solve(problem.hessian(psi) @ g), g, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("share", "keeps"), [(1e-3, True), (1e-6, True), (0.03, False), (0.2, False), (0.97, False), (1.5, False)]
+)
+def test_the_hessian_of_the_point_before_does_where_its_steps_are_cheap(share, keeps):
+    """Of an unchanged problem: what is left after a step is a share of what there was before it."""
+    problem, class_metric = problem_of(*generated(2000, 10, 3))
+    schedule = CurvatureSchedule(problem, class_metric)
+    psi = np.full(problem.size, 0.1)
+    _, g = problem.value_and_grad(psi)
+    first, _ = schedule(psi, g, np.inf)
+    left = 0.5 * g @ first.solve(g)
+    tiny = 1e-4 / np.sqrt(left)
+    curvature, exact = schedule(psi, tiny * g, 1e-8 / share)
+    assert exact
+    assert (curvature is first) == keeps
+
+
 @pytest.mark.parametrize(
     ("spent", "decrement", "adopts"), [(30.0, 0.3, True), (30.0, 1e3, False), (30.0, 1e-11, False), (2.0, 0.3, False)]
 )

@@ -345,6 +345,58 @@ def test_a_step_that_backtracking_has_cut_too_short_is_lengthened():
     assert len(values) < 8
 
 
+def counted(problem):
+    """The problem, and the points at which it is evaluated."""
+    points = []
+    value = problem.value
+    problem.value = lambda x: points.append(x) or value(x)
+    return problem, points
+
+
+def test_a_last_step_that_leaves_nothing_is_left_to_the_caller():
+    saved = []
+    for seed in range(6):
+        problem, points = counted(logistic(seed, C=10.0))
+        evaluated = problem.run(np.zeros(5))
+        n_evaluated = len(points)
+        found = problem.run(np.zeros(5), ahead=True)
+        saved.append(2 * n_evaluated - len(points))
+        assert found.success
+        assert_allclose(found.decrement, decrement_at(problem, found.x), rtol=0.2)
+        assert found.after <= 0.01 * TARGET
+        assert decrement_at(problem, found.x + found.step) <= 0.1 * TARGET
+        assert_allclose(found.x + found.step, evaluated.x, rtol=0, atol=1e-6)
+    assert min(saved) == 0
+    assert max(saved) == 1
+
+
+def test_a_last_step_is_not_promised_where_none_is_left_to_take():
+    problem = logistic(C=10.0)
+    most = problem.run(np.zeros(5), ahead=True).nit
+    found = problem.run(np.zeros(5), ahead=True, maxiter=most)
+    assert found.after == np.inf
+    assert problem.run(np.zeros(5), ahead=True, maxiter=most + 1).after < np.inf
+    assert problem.run(np.zeros(5)).after == np.inf
+
+
+def test_a_direction_of_recession_has_no_last_step():
+    found = logistic(separated=True).run(np.zeros(5), ahead=True)
+    assert found.crawling
+    assert found.after == np.inf
+
+
+def test_steps_that_converge_linearly_promise_less():
+    problem = logistic(C=10.0)
+
+    def damped(x, g, decrement):
+        return DenseCurvature(1.02 * problem.hessian(x)), True
+
+    trusting = problem.run(np.zeros(5), damped, ahead=True)
+    careful = problem.run(np.zeros(5), damped, ahead=True, quadratic=False)
+    assert decrement_at(problem, careful.x + careful.step) <= TARGET
+    assert careful.nit > trusting.nit
+
+
 def flat_directions():
     """A quadratic whose gradient lies, but for little, where the model is right; what is left lies where it is not."""
     h = np.append(1.0, np.geomspace(1e-4, 0.1, 39))
