@@ -65,8 +65,9 @@ _GAIN_OF_STEP = 1e3
 _MARGIN = 1.3
 # Nats that are to be left after the last step.
 _GOAL = SURELY * POLISHED_NATS
-# Nats: from here no step with the Hessian of the point before ends there.
-_FAR_FROM_DONE = 1.0
+# Nats from which on steps with the Hessian of the point before do not pay; fewer where rows are few, and curvature moves
+# more with each.
+_FAR_FROM_DONE, _FAR_FROM_DONE_OF_FEW = 1.0, 1e-2
 # Of the curvature of the model without features, which is one: what lies below is rounding of the Hessian. Where rows
 # are separated curvature vanishes, and the gradient with it; without this floor a step is rounding over rounding.
 _LEAST_CURVATURE = 1e-15
@@ -107,6 +108,7 @@ class CurvatureSchedule:
         self._patience = self.exact_passes
         self._hessian: DenseCurvature | None = None
         self._of_start: DenseCurvature | None = None
+        self._far = _FAR_FROM_DONE_OF_FEW if problem.of_few_rows else _FAR_FROM_DONE
         # A start other than the model without features has a curvature of its own.
         self._counted = -np.inf if warm else problem.objective.n_passes
 
@@ -145,7 +147,7 @@ class CurvatureSchedule:
             self._hessian, self._of_start = self._of_start, None
             return self._hessian, True
         if self.exact:
-            if self._hessian is not None and decrement < _FAR_FROM_DONE:
+            if self._hessian is not None and decrement < self._far:
                 # A step that gains little hardly moves the curvature.
                 left = 0.5 * float(g @ self._hessian.solve(g))
                 if self._old_hessian_does(left, left / decrement):
@@ -201,9 +203,8 @@ def _passes_of_steps(left: float, share: float) -> float:
 
 
 def _lifted(hessian: FloatArray) -> FloatArray:
-    """The Hessian with its floor added to the diagonal, in place, whatever its layout."""
-    diagonal = np.einsum("ii->i", hessian)
-    diagonal += _LEAST_CURVATURE
+    """The Hessian, a contiguous matrix, with its floor added to the diagonal in place."""
+    hessian.reshape(-1)[:: len(hessian) + 1] += _LEAST_CURVATURE
     return hessian
 
 

@@ -10,7 +10,6 @@ from ._moments import moments_of_columns, square
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._problem import RoundProblem
-from ._products import sum_over_rows
 from ._softmax import curvature_product, nll_and_proba_of_wrong, nll_and_residual, one_hot, pair_weights
 from ._typing import FloatArray, IntArray
 
@@ -91,7 +90,7 @@ class KeptProblem(RoundProblem):
         w = self.objective.samples.w
         if w is not None:
             residual = residual * w
-        return self.coordinates.free(sum_over_rows(residual, self._rows)).ravel()
+        return self.coordinates.free(residual @ self._rows).ravel()
 
     def penalty(self, psi: FloatArray) -> float:
         """What the prior adds to the negative log-likelihood."""

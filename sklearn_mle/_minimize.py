@@ -244,14 +244,13 @@ def finished(solution: Solution, history: History) -> Solution:
     """With the last step taken, an exact one, where it leaves nothing: the quadratic knows value and gradient there."""
     if solution.step is None or not np.isfinite(solution.after):
         return solution
-    psi, value, grad = solution.psi + solution.step, solution.value - solution.decrement, 0 * solution.grad
+    step, after = solution.step, solution.after
+    psi, value, grad = solution.psi + step, solution.value - solution.decrement, 0 * solution.grad
     history.add(value)
     result = solution.result
     if "after" in result:
-        result = OptimizeResult(
-            result, x=psi, fun=value, jac=grad, nit=result.nit + 1, decrement=solution.after, after=np.inf
-        )
-    return replace(solution, psi=psi, value=value, grad=grad, decrement=solution.after, after=np.inf, result=result)
+        result = OptimizeResult(result, x=psi, fun=value, jac=grad, nit=result.nit + 1, decrement=after, after=np.inf)
+    return Solution(psi, value, grad, after, step, solution.crawling, solution.converged, result)
 
 
 def _run_certified(

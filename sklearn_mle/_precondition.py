@@ -16,7 +16,7 @@ A = Q' (diag pi - pi pi') Q, S are the second moments of X about m, and N is the
 a N S + I / C the identity, with a the mean eigenvalue of A.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -53,6 +53,10 @@ class Coordinates:
     null : orthonormal directions (p, n_null) of the original columns in which X does not vary
     feature_metric : T' (a N S) T as (r, r), or its diagonal (r,): curvature at the null model, per unit of A / a
     of_sample : whether S is that of a sample of the rows
+    all_logits : whether Q is the identity, so that psi keeps the gauge of K logits
+    centred : whether there is anything to centre
+    rank, shape, size : r whitened columns, (M, q) of psi, and M q
+    by_feature : whether psi holds (M, q) column after column: where theta does, and T does not mix columns
     """
 
     layout: Layout
@@ -65,35 +69,26 @@ class Coordinates:
     feature_metric: FloatArray
     of_sample: bool = False
 
-    @cached_property
-    def all_logits(self) -> bool:
-        """Whether Q is the identity, so that psi keeps the gauge of K logits."""
-        return self.basis.shape[0] == self.basis.shape[1]
+    all_logits: bool = field(init=False)
+    centred: bool = field(init=False)
+    rank: int = field(init=False)
+    shape: tuple[int, int] = field(init=False)
+    size: int = field(init=False)
+    by_feature: bool = field(init=False)
 
-    @cached_property
-    def centred(self) -> bool:
-        """Whether there is anything to centre."""
-        return bool(self.center.any())
-
-    @cached_property
-    def rank(self) -> int:
-        """Whitened columns r."""
-        return int(self.transform.shape[-1])
-
-    @cached_property
-    def shape(self) -> tuple[int, int]:
-        """(M, q) of psi."""
-        return self.basis.shape[1], self.rank + self.layout.fit_intercept
-
-    @cached_property
-    def size(self) -> int:
-        """Length of psi."""
-        return self.shape[0] * self.shape[1]
-
-    @cached_property
-    def by_feature(self) -> bool:
-        """Whether psi holds (M, q) column after column: where theta does, and T does not mix columns."""
-        return self.layout.by_feature and self.transform.ndim == 1
+    def __post_init__(self) -> None:
+        rank, (n_outputs, n_logits) = int(self.transform.shape[-1]), self.basis.shape
+        shape = n_logits, rank + self.layout.fit_intercept
+        derived = {
+            "all_logits": n_outputs == n_logits,
+            "centred": bool(self.center.any()),
+            "rank": rank,
+            "shape": shape,
+            "size": shape[0] * shape[1],
+            "by_feature": self.layout.by_feature and self.transform.ndim == 1,
+        }
+        # Asked for at each evaluation, where a cached property takes a lock. The dataclass is frozen.
+        self.__dict__.update(derived)
 
     def blocks(self, psi: FloatArray) -> FloatArray:
         """Psi as (M, q), a view."""
@@ -329,7 +324,7 @@ def box_point(coordinates: Coordinates, theta: FloatArray) -> FloatArray:
 def _shifted_center(samples: Samples, columns: Columns) -> FloatArray:
     """Set `samples.shift` where W x + b would lose its digits; return the means that are left."""
     offsets = np.abs(columns.mean) > _MAX_OFFSET[samples.dtype.char] * columns.scale
-    if samples.is_sparse or not np.any(offsets & (columns.scale > 0)):
+    if samples.is_sparse or not (offsets & (columns.scale > 0)).any():
         return columns.mean
     samples.shift = columns.mean.astype(samples.dtype)
     return columns.mean - samples.shift

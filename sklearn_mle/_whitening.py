@@ -30,7 +30,7 @@ class Columns:
     def __init__(self, samples: Samples, center: bool, with_moments: bool) -> None:
         pilot = samples.pilot_mean() if center else np.zeros(samples.n_features)
         self._take(samples, pilot, center, with_moments)
-        if center and np.any(np.abs(self.mean - pilot) > _FAR * self.scale):
+        if center and (np.abs(self.mean - pilot) > _FAR * self.scale).any():
             # The pilot was too far off: squares about it have lost the variance to rounding.
             self._take(samples, self.mean, center, with_moments)
         # The entries of a column are known to their rounding.
