@@ -65,8 +65,8 @@ _GAIN_OF_STEP = 1e3
 _MARGIN = 1.3
 # Nats that are to be left after the last step.
 _GOAL = SURELY * POLISHED_NATS
-# Nats from which on steps with the Hessian of the point before do not pay; fewer where rows are few, and curvature moves
-# more with each.
+# Nats from which on steps with the Hessian of the point before do not pay; fewer where rows are few, and the curvature
+# moves more with each step.
 _FAR_FROM_DONE, _FAR_FROM_DONE_OF_FEW = 1.0, 1e-2
 # Of the curvature of the model without features, which is one: what lies below is rounding of the Hessian. Where rows
 # are separated curvature vanishes, and the gradient with it; without this floor a step is rounding over rounding.

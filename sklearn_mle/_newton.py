@@ -38,7 +38,7 @@ _MAX_EXTENSIONS = 3
 # Nats from which on a Newton step may be made longer, and by how much: those near the end, and along a direction of
 # recession, tell by their length whether there is a minimum.
 _MUCH = 1.0
-_LONGEST = 3.0
+_LONGEST = 2.5
 # Eisenstat & Walker, choice 2: gamma (|g| / |g before|)^2, at most the first.
 _LOOSEST_FORCING = 0.5
 _FORCING_GAMMA = 0.9
@@ -144,7 +144,7 @@ def minimize_newton(
     slow = 0
     message, success, crawling, after = "maximum number of iterations reached", False, False, np.inf
     nit = 0
-    full_step, radius = True, np.inf
+    t, full_step, radius = 1.0, True, np.inf
     while True:
         curvature, exact = curvature_at(x, g, decrement)
         fresh = curvature is not model
@@ -186,7 +186,9 @@ def minimize_newton(
         if nit >= maxiter:
             success = decrement <= tol
             break
-        moved = _line_search(fun, jac, args, x, f, g, direction, curvature, size, resolution)
+        # Steps in a row have their minima in like places.
+        first = 1 + 0.5 * (t - 1) if t > 1 and _may_be_longer(direction) else 1.0
+        moved = _line_search(fun, jac, args, x, f, g, direction, curvature, size, resolution, first)
         if moved is None:
             success = decrement <= max(tol, NOISE * resolution * abs(f))
             message = "rounding ends the decrease"
@@ -343,10 +345,11 @@ def _line_search(
     curvature: Curvature,
     size: float,
     resolution: float,
+    first: float = 1.0,
 ) -> Moved | None:
-    """Backtrack from the full step; where differences of f are rounding, ask the gradient instead."""
+    """Backtrack from `first` times the step; where differences of f are rounding, ask the gradient instead."""
     noise = NOISE * resolution * abs(f)
-    t = 1.0
+    t = first
     for n_backtracks in range(_MAX_BACKTRACKS):
         trial = x + t * direction.step
         f_trial = fun(trial, *args)
@@ -365,15 +368,18 @@ def _line_search(
             moved = t, trial, f_trial, jac(trial, *args)
             if t < 1.0:
                 return _farther(fun, jac, args, x, direction, moved)
-            # Conjugate gradients have cut the step short of directions of little curvature already.
-            newton = not direction.n_products and direction.decrement > _MUCH
-            return _longer(fun, jac, args, x, direction, moved) if newton else moved
+            return _longer(fun, jac, args, x, direction, moved) if _may_be_longer(direction) else moved
         # The minimiser of the parabola through f, the slope and the trial.
         curve = f_trial - f - t * direction.slope
         # Where that has not helped f is no parabola but, far out, a line: halves would take for ever.
         near = np.isfinite(curve) and n_backtracks < _PATIENT_BACKTRACKS
         t *= float(np.clip(-0.5 * t * direction.slope / curve, 0.1, 0.5)) if near else 0.1
     return None
+
+
+def _may_be_longer(direction: Direction) -> bool:
+    """Whether it is Newton's: conjugate gradients stop short of directions of little curvature already."""
+    return not direction.n_products and direction.decrement > _MUCH
 
 
 def _longer(
@@ -384,20 +390,25 @@ def _longer(
     direction: Direction,
     moved: Moved,
 ) -> Moved:
-    """Go on, once, from the end of a whole Newton step that is still steep.
+    """Go on, once, from the end of a Newton step that is still steep.
 
     Where classes are nearly separated the likelihood is all but exponential along the step, and each one leaves 1/e of
-    what there was. With the slope -a exp(-b t) + c, known at both ends of the step, and the curvature, which at its
-    start equals the slope, the minimum lies at t = -log(1 - b) / b, where (1 - exp(-b)) / b is what the slope has lost
-    in the step. Up to t = 3 that is (1 - e r)^(-1/e) to within a tenth, with r the share of the slope that is left.
+    what there was. With the slope -a exp(-b t) + c, known at both ends of the whole step, and the curvature, which at
+    its start equals the slope, the minimum lies at t = -log(1 - b) / b, where (1 - exp(-b)) / b is what the slope has
+    lost. Up to t = 3 that is (1 - e r)^(-1/e) to within a tenth, with r the share of the slope that is left at t = 1;
+    of a longer step that is the t-th root of what is left.
     """
-    left = math.e * float(moved[3] @ direction.step) / direction.slope
-    if left <= math.e * _STEEP:
+    t, _, f, g = moved
+    left = float(g @ direction.step) / direction.slope
+    if left <= _STEEP:
         return moved
-    t = min((1 - left) ** (-1 / math.e), _LONGEST) if left < 1 else _LONGEST
-    point = x + t * direction.step
+    scaled = math.e * left ** (1 / t)
+    farther = min((1 - scaled) ** (-1 / math.e), _LONGEST) if scaled < 1 else _LONGEST
+    if farther <= t:
+        return moved
+    point = x + farther * direction.step
     value = fun(point, *args)
-    return (t, point, value, jac(point, *args)) if value < moved[2] else moved
+    return (farther, point, value, jac(point, *args)) if value < f else moved
 
 
 def _farther(

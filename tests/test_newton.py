@@ -422,8 +422,8 @@ def test_newton_steps_along_an_exponential_are_lengthened():
     found = exponential(end=14.0).run(np.zeros(1))
     assert found.success
     assert_allclose(found.x, 14.0, rtol=1e-6)
-    # A whole step moves by one: fourteen of them, and three that double the digits at the end.
-    assert found.nit <= 10
+    # A whole step moves by one: without longer ones it takes fourteen, and three that double the digits at the end.
+    assert found.nit <= 11
 
 
 def test_a_longer_step_that_gains_nothing_is_not_taken():
@@ -432,6 +432,7 @@ def test_a_longer_step_that_gains_nothing_is_not_taken():
     problem.run(np.zeros(1), callback=lambda intermediate_result: visited.append(float(intermediate_result.x[0])))
     # The whole step ends at 1, where the slope of exp(-x) asks for three; there the wall is 1e13 high.
     assert_allclose(visited[0], 1.0, rtol=1e-2)
+    assert len(visited) > 2
     values = [problem.value(np.array([x])) for x in visited]
     assert (np.diff(values) <= 0).all()
 
