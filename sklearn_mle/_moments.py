@@ -7,13 +7,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from ._products import sum_over_rows
+from ._products import MANY_COLUMNS, own_product, sum_over_rows
 from ._typing import FloatArray, IntArray
 
 # Nanoseconds a row on one core, where products are taken apart: weighting a column, and its product with another.
 _WEIGHT, _PRODUCT = 0.9, 0.04
 # Where those of all pairs of columns are laid out for one wide product: making one, weighing it; each weighting.
 _LAY_OUT, _WEIGH, _EACH_WEIGHTING = 1.3, 0.03, 1.0
+# The same two where columns are many, for products of matrices with their own transposes.
+_WEIGHT_OF_MANY, _PRODUCT_OF_MANY = 1.5, 0.025
 # Up to so many entries of the weighted columns of all pairs, what counts is the number of calls.
 _FEW_ENTRIES = 1 << 16
 # The products of all pairs of columns are taken for so many rows at a time.
@@ -23,19 +25,28 @@ _ROWS_AT_A_TIME = 1 << 16
 
 
 def moments_of_rows(X: FloatArray, weights: FloatArray | None, with_one: bool) -> FloatArray:
-    """Sums of w x x' over the rows x of X (B, p), for each of the weights (n, B), or weights of one: (n, q, q).
+    """Sums of w x x' over the rows x of X (B, p), for each of the weights w >= 0 (n, B), or weights of one: (n, q, q).
 
     A one follows the p entries of each row if asked; q counts it.
     """
     n_rows, p = X.shape
     if weights is None:
         out = np.empty((1, p + with_one, p + with_one))
-        out[0, :p, :p] = sum_over_rows(X.T, X)
+        out[0, :p, :p] = own_product(X.T)
         if with_one:
             out[0, p, :p] = out[0, :p, p] = X.sum(axis=0)
             out[0, p, p] = n_rows
         return out
     out = np.empty((len(weights), p + with_one, p + with_one))
+    if p >= MANY_COLUMNS:
+        # With the roots of the weights the product is one of a matrix with its own transpose.
+        scaled = np.empty((n_rows, p + with_one))
+        for moments, root in zip(out, np.sqrt(weights), strict=True):
+            np.multiply(X, root[:, None], out=scaled[:, :p])
+            if with_one:
+                scaled[:, p] = root
+            np.matmul(scaled.T, scaled, out=moments)
+        return out
     # Columns, which are weighted, and rows as they are: neither has to be laid out anew.
     weighted = np.empty((p + with_one, n_rows))
     for moments, w in zip(out, weights, strict=True):
@@ -50,7 +61,7 @@ def moments_of_rows(X: FloatArray, weights: FloatArray | None, with_one: bool) -
 
 
 def moments_of_columns(weights: FloatArray, columns: FloatArray) -> FloatArray:
-    """Sums of w v v' over the columns v of (q, B), for each of the weights (n, B); of many weights upper triangles.
+    """Sums of w v v' over the columns v of (q, B), for each of the weights w >= 0 (n, B); of many upper triangles.
 
     `square` makes (n, q, q) of either, and of sums of them.
     """
@@ -68,7 +79,8 @@ def moments_time(n_weights: int, q: int) -> float:
 
 
 def _time_apart(n_weights: int, q: int) -> float:
-    return n_weights * q * (_WEIGHT + _PRODUCT * q)
+    weight, product = (_WEIGHT, _PRODUCT) if q < MANY_COLUMNS else (_WEIGHT_OF_MANY, _PRODUCT_OF_MANY)
+    return n_weights * q * (weight + product * q)
 
 
 def _time_together(n_weights: int, q: int) -> float:
@@ -88,6 +100,13 @@ def square(moments: FloatArray, q: int) -> FloatArray:
 
 def _moments_apart(weights: FloatArray, columns: FloatArray) -> FloatArray:
     """(n_pairs, q, q): one weighted product a pair."""
+    if len(columns) >= MANY_COLUMNS:
+        scaled = np.empty_like(columns)
+        out = np.empty((len(weights), len(columns), len(columns)))
+        for moments, root in zip(out, np.sqrt(weights), strict=True):
+            np.multiply(columns, root, out=scaled)
+            np.matmul(scaled, scaled.T, out=moments)
+        return out
     if len(weights) * columns.size <= _FEW_ENTRIES:
         return (columns * weights[:, None, :]) @ columns.T
     weighted = np.empty_like(columns)

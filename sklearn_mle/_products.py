@@ -13,6 +13,8 @@ from ._typing import FloatArray
 
 # OpenBLAS's limit for its small kernels, in multiplications of one product.
 _PIECE_WORK = 10**6
+# From so many columns on, a product with the own transpose is better taken as such, in one.
+MANY_COLUMNS = 48
 # Shorter pieces spend their time between them; longer ones gain nothing.
 _PIECE_ROWS = (128, 1024)
 
@@ -44,6 +46,14 @@ def sum_over_rows(A: FloatArray, X: FloatArray) -> FloatArray:
     if stop < n_rows:
         total += A[:, stop:] @ X[stop:]
     return total
+
+
+def own_product(A: FloatArray) -> FloatArray:
+    """A (J, B) times its transpose: (J, J).
+
+    NumPy takes the product of an array with its own transpose for what it is, and half of the multiplications.
+    """
+    return A @ A.T if len(A) >= MANY_COLUMNS else sum_over_rows(A, A.T)
 
 
 def _pieces(n_rows: int, work_a_row: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ matrix. Where columns lie so far from zero that W x + b would cancel, the rows o
 shifted by `shift`; theta then holds the intercept of the shifted rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from scipy import sparse
 from scipy.special import entr
 
 from ._moments import moments_of_rows
-from ._products import sum_over_rows, times_rows
+from ._products import own_product, sum_over_rows, times_rows
 from ._targets import rows_by_class
 from ._threads import available_threads, single_threaded_blas
 from ._typing import Design, FloatArray, IntArray, Targets
@@ -35,7 +35,7 @@ _COLUMN_BYTES = 1 << 19
 # A block with fewer operations than this is not worth the hand-over to another thread, and the interpreter's lock.
 _THREAD_WORK = 7 << 19
 # So many products of moments take the time of one of an evaluation.
-_PRODUCTS_OF_MOMENTS = 5
+PRODUCTS_OF_MOMENTS = 5
 # Up to so many multiplications BLAS takes one thread of its own accord.
 _UNTHREADED_WORK = 1 << 16
 # Softmax and residual of one logit, in units of a product.
@@ -169,8 +169,7 @@ class Samples:
             n_threads = 1 if self._is_small else available_threads()
         self.n_threads = n_threads
         self.total_weight = float(self.n_rows) if w is None else float(w.sum(dtype=np.float64))
-        rows = self._rows_per_block()
-        self._bounds = [(a, min(a + rows, self.n_rows)) for a in range(0, self.n_rows, rows)]
+        self._bounds = self._cut(self._rows_per_block())
         # Passes spent on moments of the columns, in units of one evaluation of value and gradient.
         self.n_passes = 0.0
         self._pinned = False
@@ -197,6 +196,10 @@ class Samples:
         rounds = -(-self.n_rows // (rows * self.n_threads))
         return max(-(-self.n_rows // (rounds * self.n_threads)), min(rows, _THREAD_WORK // self._work_a_row + 1))
 
+    def _cut(self, rows: int) -> list[tuple[int, int]]:
+        """Where blocks of so many rows start and stop."""
+        return [(a, min(a + rows, self.n_rows)) for a in range(0, self.n_rows, rows)]
+
     def _view(self, a: int, b: int) -> Design:
         """Rows a to b of a CSR matrix, sharing its arrays."""
         X = self.X
@@ -205,8 +208,8 @@ class Samples:
             (X.data[lo:hi], X.indices[lo:hi], X.indptr[a : b + 1] - lo), shape=(b - a, self.n_features), copy=False
         )
 
-    def _block(self, i: int) -> Block:
-        a, b = self._bounds[i]
+    def _block(self, i: int, a: int, b: int) -> Block:
+        """The rows a to b; of a sparse X they are those of the i-th view."""
         X = self.X[a:b] if self._views is None else self._views[i]
         return self._made(X, self.y[..., a:b], None if self.w is None else self.w[a:b], a, b)
 
@@ -231,17 +234,30 @@ class Samples:
 
         `work_a_row` is what the function does, in products; that of one evaluation if it is not said.
         """
-        n_blocks = len(self._bounds)
-        rows = self._bounds[0][1] if n_blocks else 0
-        work = rows * (self._work_a_row if work_a_row is None else work_a_row)
-        parallel = self.n_threads > 1 and n_blocks > 1 and work >= _THREAD_WORK
+        work_a_row = self._work_a_row if work_a_row is None else work_a_row
+        bounds = self._bounds
+        if len(bounds) == 1 and not self.is_sparse and self.threads_for(self.n_rows * work_a_row) > 1:
+            bounds = self._cut(-(-self.n_rows // self.n_threads))
+        parallel = len(bounds) > 1 and bounds[0][1] * work_a_row >= _THREAD_WORK
+
+        def result(i: int) -> Any:
+            # Made when it is its turn: where rows are shifted a block is a copy.
+            return function(self._block(i, *bounds[i]))
+
+        for part in self.mapped(result, range(len(bounds)), parallel):
+            consume(part)
+
+    def threads_for(self, work: float) -> int:
+        """Threads, each of which so many products of an evaluation, or others as dear, are worth."""
+        return self.n_threads if work >= self.n_threads * _THREAD_WORK else 1
+
+    def mapped(self, function: Callable[[Any], Any], items: Sequence[Any], parallel: bool) -> Iterator[Any]:
+        """The function of each item, in their order, with BLAS on one thread; in threads where `parallel`."""
         with nullcontext() if self._pinned else single_threaded_blas():
-            if not parallel:
-                for i in range(n_blocks):
-                    consume(function(self._block(i)))
-                return
-            for result in self._threads().map(lambda i: function(self._block(i)), range(n_blocks)):
-                consume(result)
+            if parallel and self.n_threads > 1:
+                yield from self._threads().map(function, items)
+            else:
+                yield from map(function, items)
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -289,7 +305,7 @@ class Samples:
             return of_block.parts
 
         products = n_columns * (n_columns * n_moments + self.n_features)
-        self.each(in_pieces, total.add, products // _PRODUCTS_OF_MOMENTS)
+        self.each(in_pieces, total.add, products // PRODUCTS_OF_MOMENTS)
         return tuple(total.parts)
 
     def outputs_like(self, n_outputs: int) -> FloatArray:
@@ -367,7 +383,7 @@ class Samples:
         def block_terms(block: Block) -> tuple[FloatArray, FloatArray]:
             columns = block.features(center, transform)
             if block.w is None:
-                return columns.sum(axis=1), sum_over_rows(columns, columns.T)
+                return columns.sum(axis=1), own_product(columns)
             weighted = columns * block.w
             return weighted.sum(axis=1), sum_over_rows(weighted, columns.T)
 
@@ -395,14 +411,12 @@ class Samples:
             if center is None:
                 return moments_of_rows(block.rows(), None, with_one)[0]
             columns = block.features(center, transform, with_one)
-            return sum_over_rows(columns, columns.T)
+            return own_product(columns)
 
         out = np.zeros((len(groups), q, q))
-        parallel = self.n_threads > 1 and sum(map(len, groups)) * q * q >= 2 * _THREAD_WORK
-        with nullcontext() if self._pinned else single_threaded_blas():
-            results = self._threads().map(moments, pieces) if parallel else map(moments, pieces)
-            for (g, _), moment in zip(pieces, results, strict=True):
-                out[g] += moment
+        parallel = sum(map(len, groups)) * q * q >= 2 * _THREAD_WORK
+        for (g, _), moment in zip(pieces, self.mapped(moments, pieces, parallel), strict=True):
+            out[g] += moment
         return out
 
     def column_sums(self, center: FloatArray) -> tuple[FloatArray, FloatArray]:
