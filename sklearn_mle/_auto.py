@@ -24,7 +24,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ._cost import exact_passes, kronecker_passes
+from ._cost import exact_passes, kronecker_passes, pass_time
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from ._history import POLISHED_NATS
 from ._newton import SURELY, left_by_old_hessian
@@ -32,9 +32,11 @@ from ._problem import RoundProblem
 from ._typing import FloatArray
 
 # Conjugate gradients need this many products a step at least where d is small; up to here, exact is cheaper.
-_EXACT_PASSES = 7.0
+_EXACT_PASSES = 10.0
 # The metric of a sample brings the whole problem to its end in some ten; the exact Hessian takes three or four steps.
-_EXACT_PASSES_BESIDE_SAMPLE = 2.7
+# Nanoseconds of calls that it spares, a step, with sample and metric.
+_EXACT_PASSES_BESIDE_SAMPLE = 4.0
+_CALLS_BESIDE_SAMPLE = 1.5e6
 # Where a class has few rows for its parameters it is often all but separated, and samples do not show the curvature.
 _EXACT_PASSES_WITH_RARE_CLASS = 12.0
 _LEAST_REFRESH = 2.0
@@ -90,20 +92,24 @@ class CurvatureSchedule:
     def __init__(self, problem: RoundProblem, class_metric: FloatArray, warm: bool = False) -> None:
         self.problem = problem
         self.exact_passes = exact_passes(problem)
-        sample_rows = 0 if warm or problem.always_exact else _rows_of_sample(problem)
+        cold = not (warm or problem.always_exact)
+        sample_rows = _rows_of_sample(problem) if cold else 0
+        sample_terms = _terms_of_sample(problem) if cold else 0
         dear = _EXACT_PASSES
-        if sample_rows:
-            dear = _EXACT_PASSES_WITH_RARE_CLASS if _has_rare_class(problem) else _EXACT_PASSES_BESIDE_SAMPLE
+        if sample_rows or sample_terms:
+            dear = _EXACT_PASSES_BESIDE_SAMPLE + _CALLS_BESIDE_SAMPLE / pass_time(problem)
+        if sample_rows and _has_rare_class(problem):
+            dear = max(dear, _EXACT_PASSES_WITH_RARE_CLASS)
         cheap = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= dear
         self.exact = cheap or problem.always_exact
         self.sample_rows = 0 if self.exact else sample_rows
-        self.sample_terms = 0 if self.exact or problem.always_exact or warm else _terms_of_sample(problem)
-        self.start_rows = _rows_of_start(problem) if cheap and not (warm or problem.always_exact) else 0
+        self.sample_terms = 0 if self.exact else sample_terms
+        self.start_rows = _rows_of_start(problem) if cheap and cold else 0
         dense = problem.coordinates.transform.ndim == 2
         # A diagonal is cheap, but the one of a few products before does as well.
         self.refresh_passes = kronecker_passes(problem) if dense else _PATIENCE
         self._class_metric = class_metric
-        self._null_is_exact = dense and not (warm or problem.always_exact or problem.coordinates.of_sample)
+        self._null_is_exact = dense and cold and not problem.coordinates.of_sample
         self._adopted: Curvature | None = None
         self._patience = self.exact_passes
         self._hessian: DenseCurvature | None = None
