@@ -24,10 +24,10 @@ from functools import cached_property
 
 import numpy as np
 
+from ._ahead import SURELY, left_by_old_hessian
 from ._cost import exact_passes, kronecker_passes, pass_time
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from ._history import POLISHED_NATS
-from ._newton import SURELY, left_by_old_hessian
 from ._problem import RoundProblem
 from ._typing import FloatArray
 

@@ -133,6 +133,11 @@ class KeptProblem(RoundProblem):
             self.value_and_grad(psi)
         return self._proba
 
+    def largest_move(self, direction: FloatArray) -> float:
+        """The most that a direction of psi moves two logits of a row apart, whatever its weight."""
+        dz = self._outputs(direction)
+        return float(np.abs(dz).max() if len(dz) == 1 else (dz.max(axis=0) - dz.min(axis=0)).max())
+
     def hessp(self, psi: FloatArray, direction: FloatArray) -> FloatArray:
         """Hessian by psi times a direction."""
         product = self._pulled(curvature_product(self._probabilities(psi), self._outputs(direction)))

@@ -211,7 +211,7 @@ def polish(
         far_below = options["target"] <= _FAR_BELOW * controls.tol
         options |= {
             "sure": 0 if far_below else _CERTIFYING_PRODUCTS,
-            "ahead": far_below,
+            "ahead": problem.largest_move if far_below else None,
             "quadratic": not problem.always_exact,
         }
     else:

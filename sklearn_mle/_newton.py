@@ -19,6 +19,7 @@ import numpy as np
 from scipy.linalg import blas
 from scipy.optimize import OptimizeResult
 
+from ._ahead import SURELY, LastStep
 from ._curvature import Curvature
 from ._typing import FloatArray
 
@@ -58,8 +59,6 @@ _QUADRATIC_NATS = 1e-2
 # Full steps that shrink the decrement by no more than this, twice in a row below `tol`, are the crawl along
 # a direction of recession, where each step gains 1 - 1/e of what is left.
 _CRAWL = 0.1
-# Of the target, what the rate at which decrements shrink has to promise: it varies tenfold and more from step to step.
-SURELY = 0.01
 
 
 class Direction(NamedTuple):
@@ -97,7 +96,7 @@ def minimize_newton(
     maxiter: int = 1000,
     watch: bool = True,
     sure: int = 0,
-    ahead: bool = False,
+    ahead: Callable[[FloatArray], float] | None = None,
     quadratic: bool = True,
     callback: Callable[[OptimizeResult], object] | None = None,
     **unused: Any,
@@ -123,8 +122,9 @@ def minimize_newton(
     sure : int
         Products of conjugate gradients before a decrement at the target is believed: with the gradient there, or with
         a model that they have shown to be good.
-    ahead : bool
-        Whether to stop before a last step that leaves nothing, which the caller takes.
+    ahead : callable, optional
+        Stop before a last step that leaves nothing, which the caller takes. Called with a direction, it bounds by how
+        much the logarithm of the Hessian changes along it (`_ahead`).
     quadratic : bool
         Whether the Hessian of `curvature_at` is that of `fun`, so that its steps converge quadratically.
 
@@ -139,6 +139,7 @@ def minimize_newton(
     f, g = fun(x, *args), jac(x, *args)
     size_before = 0.0
     model, known, worst = None, 0, 1.0
+    last = None if ahead is None else LastStep(ahead, quadratic)
     seen, least = False, 1.0
     decrement = decrement_before = np.inf
     slow = 0
@@ -170,11 +171,12 @@ def minimize_newton(
             seen, least = True, direction.least
             known, worst = known + direction.n_products, min(worst, least)
         decrement, size_before = direction.decrement, size
-        left = np.inf
-        if ahead and exact and nit < maxiter:
+        left, done = np.inf, decrement <= target
+        if last is not None and exact and nit < maxiter:
             shrunk = decrement / decrement_before if nit and full_step else 1.0
-            left = decrement * (shrunk**2 if fresh and quadratic else left_by_old_hessian(shrunk))
-        if decrement <= target or left <= SURELY * target:
+            left = last.leaves(x, decrement, shrunk, fresh)
+            done = done or (left <= SURELY * target and last.certainly_leaves(target, x, direction.step, decrement))
+        if done:
             message, success = "the decrement is at the target", True
             after = left if left <= decrement else np.inf
             break
@@ -217,15 +219,6 @@ def minimize_newton(
         after=after,
         crawling=crawling,
     )
-
-
-def left_by_old_hessian(shrunk: float) -> float:
-    """Share of the decrement that is left by a step with the Hessian of the point before, whose step has shrunk it so.
-
-    A Newton step from an error e0 leaves some e = H^-1 (H - H(e0)) e0 / 2. With the same H0 the next step leaves
-    H0^-1 (H0 - H) e, where the change of the Hessian is that of the whole e0, of the size of 2 (e / e0) e.
-    """
-    return 4 * shrunk
 
 
 def _forcing(size: float, size_before: float, target: float) -> float:

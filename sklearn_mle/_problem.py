@@ -120,6 +120,14 @@ class RoundProblem:
         """Rows that no sample of this size would have, were the model at psi true: of a chance below 1 / (10 n)."""
         return self.objective.rows_above(self._theta(psi), np.log(10 * self.objective.samples.n_rows))
 
+    def largest_move(self, direction: FloatArray) -> float:
+        """The most that a direction of psi moves two logits of a row apart.
+
+        The third derivative of a row along it is at most that times the second: so much may the logarithm of its
+        curvature change (Bach, 2010, Electronic Journal of Statistics 4, on self-concordance).
+        """
+        return self.objective.largest_logit_change(self.coordinates.push_direction(direction))
+
     def moves_logits(self, psi: FloatArray, step: FloatArray, decrement: float, most: float) -> bool:
         """Whether the Newton step s from psi, which leaves so much, moves two logits of a row apart by over `most`.
 

@@ -66,7 +66,7 @@ def start_from_sample(
             "tol": controls.tol,
             "resolution": controls.resolution,
             "maxiter": min(controls.left, _MAX_START_ITERATIONS),
-            "ahead": True,
+            "ahead": part.largest_move,
         }
         found = minimize(
             function.value_and_grad, start, jac=True, hessp=part.hessp, method=minimize_newton, options=options

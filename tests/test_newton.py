@@ -21,6 +21,7 @@ class Problem:
     def __init__(self, value, grad, hessian):
         self.value, self.grad, self.hessian = value, grad, hessian
         self.n_products = self.n_hessians = 0
+        self.bend = lambda direction: 0.0
 
     def hessp(self, x, v):
         self.n_products += 1
@@ -67,7 +68,9 @@ def logistic(seed=0, n=80, p=5, C=np.inf, separated=False):
         p = expit(A @ x)
         return (A.T * (p * (1 - p))) @ A + np.eye(A.shape[1]) / C
 
-    return Problem(value, grad, hessian)
+    problem = Problem(value, grad, hessian)
+    problem.bend = lambda direction: np.abs(A @ direction).max()
+    return problem
 
 
 def decrement_at(problem, x):
@@ -359,11 +362,11 @@ def test_a_last_step_that_leaves_nothing_is_left_to_the_caller():
         problem, points = counted(logistic(seed, C=10.0))
         evaluated = problem.run(np.zeros(5))
         n_evaluated = len(points)
-        found = problem.run(np.zeros(5), ahead=True)
+        found = problem.run(np.zeros(5), ahead=problem.bend)
         saved.append(2 * n_evaluated - len(points))
         assert found.success
         assert_allclose(found.decrement, decrement_at(problem, found.x), rtol=0.2)
-        assert found.after <= 0.01 * TARGET
+        assert found.after <= 0.04 * TARGET
         assert decrement_at(problem, found.x + found.step) <= 0.1 * TARGET
         assert_allclose(found.x + found.step, evaluated.x, rtol=0, atol=1e-6)
     assert min(saved) == 0
@@ -372,15 +375,16 @@ def test_a_last_step_that_leaves_nothing_is_left_to_the_caller():
 
 def test_a_last_step_is_not_promised_where_none_is_left_to_take():
     problem = logistic(C=10.0)
-    most = problem.run(np.zeros(5), ahead=True).nit
-    found = problem.run(np.zeros(5), ahead=True, maxiter=most)
+    most = problem.run(np.zeros(5), ahead=problem.bend).nit
+    found = problem.run(np.zeros(5), ahead=problem.bend, maxiter=most)
     assert found.after == np.inf
-    assert problem.run(np.zeros(5), ahead=True, maxiter=most + 1).after < np.inf
+    assert problem.run(np.zeros(5), ahead=problem.bend, maxiter=most + 1).after < np.inf
     assert problem.run(np.zeros(5)).after == np.inf
 
 
 def test_a_direction_of_recession_has_no_last_step():
-    found = logistic(separated=True).run(np.zeros(5), ahead=True)
+    problem = logistic(separated=True)
+    found = problem.run(np.zeros(5), ahead=problem.bend)
     assert found.crawling
     assert found.after == np.inf
 
@@ -391,8 +395,8 @@ def test_steps_that_converge_linearly_promise_less():
     def damped(x, g, decrement):
         return DenseCurvature(1.02 * problem.hessian(x)), True
 
-    trusting = problem.run(np.zeros(5), damped, ahead=True)
-    careful = problem.run(np.zeros(5), damped, ahead=True, quadratic=False)
+    trusting = problem.run(np.zeros(5), damped, ahead=problem.bend)
+    careful = problem.run(np.zeros(5), damped, ahead=problem.bend, quadratic=False)
     assert decrement_at(problem, careful.x + careful.step) <= TARGET
     assert careful.nit > trusting.nit
 
