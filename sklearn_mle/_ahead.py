@@ -67,7 +67,7 @@ class LastStep:
         if len(self._decrements) >= _MOMENTS and _most_after(self._decrements) <= target:
             return True
         assert self._origin is not None
-        # The gradient at the end is the step times the mean change of the Hessian on the way, at most expm1(bend) of it.
+        # The gradient at the end is the step times the mean change of the Hessian on the way, at most expm1(bend).
         if self._decrements:
             # From where the Hessian was taken to the end of the step, and a step back to x.
             bend = 2 * self._bend(x + step - self._origin)

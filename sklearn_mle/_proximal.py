@@ -22,7 +22,8 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from ._cost import exact_passes, factor_passes
-from ._newton import CAUTION, NOISE, TOLD_APART
+from ._direction import CAUTION
+from ._line_search import NOISE, TOLD_APART
 from ._problem import RoundProblem
 from ._quadratic import Region, minimise_quadratic
 from ._typing import BoolArray, FloatArray

@@ -10,7 +10,9 @@ from scipy.special import expit
 
 from sklearn_mle import _curvature
 from sklearn_mle._curvature import CoupledCurvature, DenseCurvature
-from sklearn_mle._newton import Direction, _direction, _line_search, _next_radius, minimize_newton
+from sklearn_mle._direction import Direction, conjugate_direction, next_radius
+from sklearn_mle._line_search import line_search
+from sklearn_mle._newton import minimize_newton
 
 TARGET = 1e-12
 
@@ -298,7 +300,7 @@ def test_the_trust_region_ends_conjugate_gradients(radius):
     problem, minimum = quadratic(condition=100)
     model = DenseCurvature(np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
     g = problem.grad(np.zeros(6))
-    direction = _direction(np.zeros(6), g, problem.hessp, model, 1e-9, 0.0, 1.0, radius, 0)
+    direction = conjugate_direction(np.zeros(6), g, problem.hessp, model, 1e-9, 0.0, 1.0, radius, 0)
     matrix = np.diag(np.arange(1.0, 7.0))
     length = np.sqrt(direction.step @ matrix @ direction.step)
     assert_allclose(direction.length, length, rtol=1e-9)
@@ -314,12 +316,12 @@ def test_the_trust_region_ends_conjugate_gradients(radius):
 
 def test_the_trust_region_follows_what_was_gained():
     direction = Direction(np.ones(1), -2.0, 1.0, 1.0, promised=1.0, length=4.0, bounded=True)
-    assert _next_radius(np.inf, direction, 0.25, 0.5) == 1.0
-    assert _next_radius(4.0, direction, 1.0, 0.2) == 2.0
-    assert _next_radius(4.0, direction, 1.0, 0.5) == 4.0
-    assert _next_radius(4.0, direction, 1.0, 0.8) == 8.0
-    assert _next_radius(4.0, direction, 1.0, 0.95) == 12.0
-    assert _next_radius(4.0, direction._replace(bounded=False), 1.0, 1.0) == 4.0
+    assert next_radius(np.inf, direction, 0.25, 0.5) == 1.0
+    assert next_radius(4.0, direction, 1.0, 0.2) == 2.0
+    assert next_radius(4.0, direction, 1.0, 0.5) == 4.0
+    assert next_radius(4.0, direction, 1.0, 0.8) == 8.0
+    assert next_radius(4.0, direction, 1.0, 0.95) == 12.0
+    assert next_radius(4.0, direction._replace(bounded=False), 1.0, 1.0) == 4.0
 
 
 def test_a_step_that_backtracking_has_cut_too_short_is_lengthened():
@@ -339,7 +341,7 @@ def test_a_step_that_backtracking_has_cut_too_short_is_lengthened():
     model = DenseCurvature(np.array([[0.1]]))
     step = -model.solve(problem.grad(x))
     direction = Direction(step, float(problem.grad(x) @ step), 1.0, 1.0, 1.0, 1.0)
-    t, point, f, g = _line_search(value, problem.grad, (), x, problem.value(x), problem.grad(x), direction, model, 1, 0)
+    t, point, f, g = line_search(value, problem.grad, (), x, problem.value(x), problem.grad(x), direction, model, 1, 0)
     minimum = np.log(1 / 2e-8) / 20
     assert 0 < t < 1
     assert f == problem.value(point)
@@ -458,7 +460,9 @@ def test_few_products_are_no_certificate():
     start, tol = np.zeros(40), 3e-4
     assert -least > 2 * tol
     # One product suffices for the forcing term, and sees a quarter of `tol` at most.
-    seen = _direction(start, problem.grad(start), problem.hessp, DenseCurvature(np.eye(40)), 0.5, tol, 1.0, np.inf, 0)
+    seen = conjugate_direction(
+        start, problem.grad(start), problem.hessp, DenseCurvature(np.eye(40)), 0.5, tol, 1.0, np.inf, 0
+    )
     assert seen.n_products == 1
     assert seen.decrement < tol / 4
     found = problem.run(start, problem.preconditioned(np.eye(40)), target=tol, tol=tol, sure=10)
