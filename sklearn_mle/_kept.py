@@ -10,7 +10,6 @@ from ._moments import moments_of_columns, square
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._problem import RoundProblem
-from ._samples import PRODUCTS_OF_MOMENTS
 from ._softmax import curvature_product, nll_and_proba_of_wrong, nll_and_residual, one_hot, pair_weights
 from ._typing import FloatArray, IntArray
 
@@ -152,16 +151,4 @@ class KeptProblem(RoundProblem):
         if self.objective.samples.w is not None:
             weights *= self.objective.samples.w
         self.objective.n_passes += self._hessian_passes
-        samples, columns = self.objective.samples, self._columns
-        q, n_rows = columns.shape
-
-        n_parts = samples.threads_for(weights.size * q * q / PRODUCTS_OF_MOMENTS)
-        if n_parts == 1:
-            return self._assembled(square(moments_of_columns(weights, columns), q))
-
-        def moments(start: int) -> FloatArray:
-            rows = slice(start, start + length)
-            return moments_of_columns(weights[:, rows], columns[:, rows])
-
-        length = -(-n_rows // n_parts)
-        return self._assembled(square(sum(samples.mapped(moments, range(0, n_rows, length), True)), q))
+        return self._assembled(square(moments_of_columns(weights, self._columns), len(self._columns)))

@@ -35,7 +35,7 @@ _COLUMN_BYTES = 1 << 19
 # A block with fewer operations than this is not worth the hand-over to another thread, and the interpreter's lock.
 _THREAD_WORK = 7 << 19
 # So many products of moments take the time of one of an evaluation.
-PRODUCTS_OF_MOMENTS = 5
+_PRODUCTS_OF_MOMENTS = 5
 # Up to so many multiplications BLAS takes one thread of its own accord.
 _UNTHREADED_WORK = 1 << 16
 # Softmax and residual of one logit, in units of a product.
@@ -236,7 +236,8 @@ class Samples:
         """
         work_a_row = self._work_a_row if work_a_row is None else work_a_row
         bounds = self._bounds
-        if len(bounds) == 1 and not self.is_sparse and self.threads_for(self.n_rows * work_a_row) > 1:
+        if len(bounds) == 1 and not self.is_sparse and self.n_rows * work_a_row >= self.n_threads * _THREAD_WORK:
+            # Moments of many columns are worth threads where an evaluation is not.
             bounds = self._cut(-(-self.n_rows // self.n_threads))
         parallel = len(bounds) > 1 and bounds[0][1] * work_a_row >= _THREAD_WORK
 
@@ -244,14 +245,10 @@ class Samples:
             # Made when it is its turn: where rows are shifted a block is a copy.
             return function(self._block(i, *bounds[i]))
 
-        for part in self.mapped(result, range(len(bounds)), parallel):
+        for part in self._mapped(result, range(len(bounds)), parallel):
             consume(part)
 
-    def threads_for(self, work: float) -> int:
-        """Threads, each of which so many products of an evaluation, or others as dear, are worth."""
-        return self.n_threads if work >= self.n_threads * _THREAD_WORK else 1
-
-    def mapped(self, function: Callable[[Any], Any], items: Sequence[Any], parallel: bool) -> Iterator[Any]:
+    def _mapped(self, function: Callable[[Any], Any], items: Sequence[Any], parallel: bool) -> Iterator[Any]:
         """The function of each item, in their order, with BLAS on one thread; in threads where `parallel`."""
         with nullcontext() if self._pinned else single_threaded_blas():
             if parallel and self.n_threads > 1:
@@ -305,7 +302,7 @@ class Samples:
             return of_block.parts
 
         products = n_columns * (n_columns * n_moments + self.n_features)
-        self.each(in_pieces, total.add, products // PRODUCTS_OF_MOMENTS)
+        self.each(in_pieces, total.add, products // _PRODUCTS_OF_MOMENTS)
         return tuple(total.parts)
 
     def outputs_like(self, n_outputs: int) -> FloatArray:
@@ -415,7 +412,7 @@ class Samples:
 
         out = np.zeros((len(groups), q, q))
         parallel = sum(map(len, groups)) * q * q >= 2 * _THREAD_WORK
-        for (g, _), moment in zip(pieces, self.mapped(moments, pieces, parallel), strict=True):
+        for (g, _), moment in zip(pieces, self._mapped(moments, pieces, parallel), strict=True):
             out[g] += moment
         return out
 
