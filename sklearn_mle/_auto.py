@@ -4,8 +4,9 @@ Costs are in passes, one pass being the time of an evaluation of value and gradi
 
     exact      weighted second moments for each pair of classes, and a factor of d^3 / 3: taken at each point while
                that is a few passes, as many as conjugate gradients would need products. Few steps, each certain:
-               small problems, and long thin ones. Elsewhere it is taken once near the end, as a preconditioner, if
-               the products that are left would cost more.
+               small problems, and long thin ones. The first step from the estimate of a sample takes the sample's;
+               near the end the one of the point before serves where that costs fewer passes. Elsewhere it is taken
+               once near the end, as a preconditioner, if the products that are left would cost more.
     Kronecker  one weighted second moment, and M factors of q^3 / 3: conjugate gradients use it
                for as long as the products spent under it cost less than a new one would.
     coupled    the same for wide or sparse X, where second moments are out of reach: a diagonal, and for each

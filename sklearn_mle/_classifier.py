@@ -147,7 +147,8 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         The objective over the total weight after each iteration.
     optimize_result_ : scipy.optimize.OptimizeResult
         What SciPy returned, in the solver's coordinates, with `n_passes` added: passes over the data, a
-        Hessian product counting as one.
+        Hessian product counting as one. A last exact Newton step that certainly leaves nothing is not
+        evaluated: `fun` and `jac` are then those of its quadratic.
     converged_ : bool
         Whether the objective is certified to be within `tol` nats of its minimum (or supremum).
 

@@ -18,7 +18,7 @@ from ._layout import Layout
 from ._minimize import Solution, Solver, finished, polish, solve
 from ._network import Network
 from ._objective import NegativeLogLikelihood
-from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates
+from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates, rewhitened
 from ._problem import RoundProblem
 from ._samples import Block, Samples
 from ._separation import SeparationFinding, SeparationKind, diagnose_separation
@@ -28,6 +28,8 @@ from ._typing import Design, FloatArray, IntArray, Targets
 # A Newton step that still moves the logits of a row by this much, where nothing is left to gain, points to a
 # minimum at infinity: along a direction of recession each step moves them by about one.
 _MOVING_LOGITS = 0.3
+# Iterations of solver="auto" after which it takes coordinates in which the problem is round where it has come to.
+_PATIENT_ITERATIONS = 100
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,16 @@ def _estimate(
     controls = Controls(tol, max_iter, resolution, dict(options or {}), setting.box, setting.l1, history)
     if say is not None:
         say(f"{problem.size} free parameters, solver: {schedule.name if solver is None else solver}")
-    solution = solve(problem, schedule, solver, controls, setting.start)
+    patient = controls if solver is not None else replace(controls, max_iter=min(max_iter, _PATIENT_ITERATIONS))
+    solution = solve(problem, schedule, solver, patient, setting.start)
+    setting, schedule, solution = _carried_on(model, setting, schedule, controls, solution)
     finding = None
     if np.isinf(model.C) and setting.box is None and model.prior != "jeffreys":
-        solution, finding = _examine(problem, schedule, controls, solution)
+        patient = replace(patient, max_iter=min(max_iter, len(history.objective) + _PATIENT_ITERATIONS))
+        solution, finding = _examine(setting.problem, schedule, controls if solver is not None else patient, solution)
+        if finding is None:
+            setting, _, solution = _carried_on(model, setting, schedule, controls, solution, watch=False)
+    problem = setting.problem
     if finding is None:
         solution = finished(solution, history)
     W, b = _coefficients(model, setting, solution)
@@ -209,6 +217,39 @@ def _null_value(samples: Samples, fit_intercept: bool) -> float:
     if not fit_intercept:
         return float(weights.sum() * np.log(len(weights)))
     return float(weights.sum() * entr(weights / weights.sum()).sum())
+
+
+def _carried_on(
+    model: LinearModel,
+    setting: _Setting,
+    schedule: CurvatureSchedule,
+    controls: Controls,
+    solution: Solution,
+    watch: bool = True,
+) -> tuple[_Setting, CurvatureSchedule, Solution]:
+    """More Newton steps where their number has ended them, in coordinates that are round at the point reached."""
+    while solution.result.get("exhausted") and controls.left:
+        limit = controls.max_iter
+        moved = _moved(model, setting, solution)
+        if moved is not None:
+            setting, solution = moved, replace(solution, psi=np.zeros(moved.problem.size))
+            limit = min(limit, len(controls.history.objective) + _PATIENT_ITERATIONS)
+        schedule = CurvatureSchedule(setting.problem, setting.class_metric, warm=True)
+        patient = replace(controls, max_iter=limit)
+        solution = polish(setting.problem, schedule, patient, solution.psi, watch=watch)
+    return setting, schedule, solution
+
+
+def _moved(model: LinearModel, setting: _Setting, solution: Solution) -> _Setting | None:
+    """The setting with coordinates that are round at the solution, and psi = 0 there; None where that cannot be."""
+    problem, coordinates = setting.problem, setting.problem.coordinates
+    if setting.box is not None or model.prior == "jeffreys" or coordinates.transform.ndim == 1:
+        return None
+    objective, theta = problem.objective, coordinates.push(solution.psi)
+    curvature = objective.row_curvature(theta)
+    variance = 1 / objective.precision if objective.precision else np.inf
+    moved = rewhitened(coordinates, objective.samples, curvature, variance, theta)
+    return None if moved is None else replace(setting, problem=round_problem(objective, moved))
 
 
 def _set_up_in_box(

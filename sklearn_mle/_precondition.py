@@ -259,6 +259,50 @@ def null_coordinates(
     return coordinates, class_metric
 
 
+def rewhitened(
+    coordinates: Coordinates, samples: Samples, curvature: FloatArray, C: float, theta: FloatArray
+) -> Coordinates | None:
+    """Coordinates that are round where the rows bend the likelihood as they do at theta, which is psi = 0 in them.
+
+    Where rows of huge entries have saturated, what is left of the curvature may be below the rounding of columns that
+    these rows have scaled: codes such as 1e9 for a missing value, among values of order one.
+
+    Parameters
+    ----------
+    coordinates : Coordinates, with a dense transform
+    samples : Samples
+    curvature : array (n,), the trace of w (diag p - p p') of each row (`NegativeLogLikelihood.row_curvature`)
+    C : float
+    theta : array (d,)
+
+    Returns
+    -------
+    Coordinates, or None where columns do not vary in the rows that bend it but do in others
+    """
+    rows = samples.reweighted(curvature)
+    if not rows.total_weight > 0:
+        return None
+    columns = Columns(rows, coordinates.layout.fit_intercept, with_moments=True)
+    mass = rows.total_weight / coordinates.shape[0]
+    if np.isinf(C):
+        transform, _ = whitening(columns, rows, coordinates.layout.fit_intercept)
+        if transform.shape[1] < coordinates.rank:
+            return None
+        transform /= np.sqrt(mass)
+        feature_metric: FloatArray = np.eye(transform.shape[1])
+    else:
+        transform, feature_metric = penalised_whitening(columns, mass, C)
+    return replace(
+        coordinates,
+        transform=transform,
+        center=columns.mean,
+        constant=1.0 / np.sqrt(mass),
+        origin=theta,
+        feature_metric=feature_metric,
+        of_sample=False,
+    )
+
+
 def _null_model(shares: FloatArray, basis: FloatArray, fit_intercept: bool) -> tuple[FloatArray, FloatArray | None]:
     """Curvature A in the class basis, and the intercepts, of the best model without features."""
     if not fit_intercept:

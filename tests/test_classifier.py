@@ -1108,6 +1108,23 @@ def test_steps_that_take_separated_rows_beyond_all_curvature():
     assert clf.converged_
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("K", [2, 3])
+def test_codes_among_values_of_order_one_do_not_end_short_of_the_minimum(K):
+    """1e9 for a missing value. Where such rows are of one class they are certain, and the others decide alone."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(300, 3))
+    z = X @ np.array([[0.0, 0.0, 0.0], [1.0, -0.5, 0.3], [-1.0, 0.2, 0.5]])[:K].T
+    y = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+    coded = rng.random(300) < 0.1
+    X[coded, 0], y[coded] = 1e9, 1
+    clf = SoftmaxMLEClassifier().fit(X, y)
+    rest = SoftmaxMLEClassifier().fit(X[~coded], y[~coded])
+    assert_allclose(clf.nll_, rest.nll_, rtol=0, atol=1e-6)
+    assert_allclose(clf.coef_, rest.coef_, atol=1e-4)
+    assert clf.n_iter_ < 300
+
+
 def test_rows_of_great_leverage_do_not_end_short_of_the_minimum():
     rng = np.random.default_rng(1)
     n, p, K = 500, 40, 4

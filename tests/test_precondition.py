@@ -14,7 +14,7 @@ from sklearn_mle._auto import null_curvature, null_hessian
 from sklearn_mle._layout import Layout
 from sklearn_mle._network import Network
 from sklearn_mle._objective import NegativeLogLikelihood
-from sklearn_mle._precondition import box_coordinates, box_point, null_coordinates
+from sklearn_mle._precondition import box_coordinates, box_point, null_coordinates, rewhitened
 from sklearn_mle._problem import RoundProblem
 from sklearn_mle._samples import Samples
 
@@ -302,3 +302,31 @@ def test_columns_far_from_zero_are_centred_before():
     round_, _ = problem(change=CHANGES["units and shifts"])
     assert round_.coordinates.mild
     assert not round_.coordinates.near
+
+
+# Where the curvature has moved
+
+
+@pytest.mark.parametrize("C", [np.inf, 0.3])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_new_coordinates_are_round_where_they_were_made(fit_intercept, C, change):
+    round_, _ = problem(2, C, fit_intercept, change, weighted=True)
+    objective = round_.objective
+    psi = np.random.default_rng(2).normal(size=round_.size)
+    theta = round_.coordinates.push(psi)
+    curvature = objective.row_curvature(theta)
+    moved = RoundProblem(objective, rewhitened(round_.coordinates, objective.samples, curvature, C, theta))
+    null = np.zeros(moved.size)
+    assert_allclose(
+        moved.hessian(null), np.eye(moved.size), atol=1e-3 if objective.samples.dtype == np.float32 else 1e-6
+    )
+    assert_allclose(moved.value_and_grad(null)[0], round_.value_and_grad(psi)[0], rtol=1e-9)
+
+
+def test_columns_that_vary_in_certain_rows_alone_keep_their_coordinates():
+    round_, _ = problem()
+    samples = round_.objective.samples
+    curvature = np.zeros(N)
+    assert rewhitened(round_.coordinates, samples, curvature, np.inf, round_.coordinates.origin) is None
+    curvature[:3] = 1.0
+    assert rewhitened(round_.coordinates, samples, curvature, np.inf, round_.coordinates.origin) is None
