@@ -125,15 +125,16 @@ def _estimate(
     controls = Controls(tol, max_iter, resolution, dict(options or {}), setting.box, setting.l1, history)
     if say is not None:
         say(f"{problem.size} free parameters, solver: {schedule.name if solver is None else solver}")
-    patient = controls if solver is not None else replace(controls, max_iter=min(max_iter, _PATIENT_ITERATIONS))
-    solution = solve(problem, schedule, solver, patient, setting.start)
-    setting, schedule, solution = _carried_on(model, setting, schedule, controls, solution)
+    # Where these run out new coordinates may help.
+    few = _PATIENT_ITERATIONS if solver is None and _may_move(model, setting) else max_iter
+    solution = solve(problem, schedule, solver, replace(controls, max_iter=min(max_iter, few)), setting.start)
+    setting, schedule, solution = _carried_on(setting, schedule, controls, solution)
     finding = None
     if np.isinf(model.C) and setting.box is None and model.prior != "jeffreys":
-        patient = replace(patient, max_iter=min(max_iter, len(history.objective) + _PATIENT_ITERATIONS))
-        solution, finding = _examine(setting.problem, schedule, controls if solver is not None else patient, solution)
+        patient = replace(controls, max_iter=min(max_iter, len(history.objective) + few))
+        solution, finding = _examine(setting.problem, schedule, patient, solution)
         if finding is None:
-            setting, _, solution = _carried_on(model, setting, schedule, controls, solution, watch=False)
+            setting, _, solution = _carried_on(setting, schedule, controls, solution, watch=False)
     problem = setting.problem
     if finding is None:
         solution = finished(solution, history)
@@ -219,18 +220,19 @@ def _null_value(samples: Samples, fit_intercept: bool) -> float:
     return float(weights.sum() * entr(weights / weights.sum()).sum())
 
 
+def _may_move(model: LinearModel, setting: _Setting) -> bool:
+    """Whether there are other coordinates: none under bounds and l1 penalties, or for so many columns."""
+    dense = setting.problem.coordinates.transform.ndim == 2
+    return dense and setting.box is None and model.prior != "jeffreys"
+
+
 def _carried_on(
-    model: LinearModel,
-    setting: _Setting,
-    schedule: CurvatureSchedule,
-    controls: Controls,
-    solution: Solution,
-    watch: bool = True,
+    setting: _Setting, schedule: CurvatureSchedule, controls: Controls, solution: Solution, watch: bool = True
 ) -> tuple[_Setting, CurvatureSchedule, Solution]:
     """More Newton steps where their number has ended them, in coordinates that are round at the point reached."""
     while solution.result.get("exhausted") and controls.left:
         limit = controls.max_iter
-        moved = _moved(model, setting, solution)
+        moved = _moved(setting, solution)
         if moved is not None:
             setting, solution = moved, replace(solution, psi=np.zeros(moved.problem.size))
             limit = min(limit, len(controls.history.objective) + _PATIENT_ITERATIONS)
@@ -240,15 +242,15 @@ def _carried_on(
     return setting, schedule, solution
 
 
-def _moved(model: LinearModel, setting: _Setting, solution: Solution) -> _Setting | None:
+def _moved(setting: _Setting, solution: Solution) -> _Setting | None:
     """The setting with coordinates that are round at the solution, and psi = 0 there; None where that cannot be."""
     problem, coordinates = setting.problem, setting.problem.coordinates
-    if setting.box is not None or model.prior == "jeffreys" or coordinates.transform.ndim == 1:
-        return None
     objective, theta = problem.objective, coordinates.push(solution.psi)
     curvature = objective.row_curvature(theta)
     variance = 1 / objective.precision if objective.precision else np.inf
+    counted = objective.samples.n_passes
     moved = rewhitened(coordinates, objective.samples, curvature, variance, theta)
+    objective.n_passes += objective.samples.n_passes - counted
     return None if moved is None else replace(setting, problem=round_problem(objective, moved))
 
 

@@ -292,6 +292,7 @@ def rewhitened(
         feature_metric: FloatArray = np.eye(transform.shape[1])
     else:
         transform, feature_metric = penalised_whitening(columns, mass, C)
+    samples.n_passes += rows.n_passes
     return replace(
         coordinates,
         transform=transform,

@@ -1125,6 +1125,33 @@ def test_codes_among_values_of_order_one_do_not_end_short_of_the_minimum(K):
     assert clf.n_iter_ < 300
 
 
+@pytest.mark.parametrize(
+    "change", [np.asarray, sparse.csr_array, lambda X: X * [1e-6, 1.0, 1e3, 1e6] + [0, 1e3, 0, 1e9]]
+)
+@pytest.mark.parametrize(
+    "how", [{}, {"C": 1.0}, {"fit_intercept": False}, {"bounds": (-0.3, 0.5)}, {"l1_ratio": 0.5, "C": 0.1}]
+)
+def test_coordinates_may_change_on_the_way(how, change, monkeypatch):
+    X, y = overlapping(3)
+    X = change(X)
+    expected = SoftmaxMLEClassifier(**how).fit(X, y)
+    monkeypatch.setattr("sklearn_mle._estimate._PATIENT_ITERATIONS", 2)
+    clf = SoftmaxMLEClassifier(**how).fit(X, y)
+    assert clf.converged_
+    assert len(clf.loss_curve_) == clf.n_iter_ >= 3
+    assert (np.diff(clf.loss_curve_) <= 1e-12).all()
+    assert_allclose(clf.nll_, expected.nll_, rtol=1e-9)
+    assert_allclose(clf.predict_proba(X), expected.predict_proba(X), atol=1e-6)
+    assert SoftmaxMLEClassifier(**how, max_iter=3).fit(X, y).n_iter_ <= 3
+
+
+def test_separation_is_found_in_other_coordinates(monkeypatch):
+    monkeypatch.setattr("sklearn_mle._estimate._PATIENT_ITERATIONS", 2)
+    X, y = load_iris(return_X_y=True)
+    with pytest.warns(SeparationWarning, match="quasi-completely separated: 0, by features"):
+        SoftmaxMLEClassifier().fit(X, y)
+
+
 def test_rows_of_great_leverage_do_not_end_short_of_the_minimum():
     rng = np.random.default_rng(1)
     n, p, K = 500, 40, 4
