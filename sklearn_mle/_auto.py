@@ -66,6 +66,10 @@ _MOST_OF_START = 1 / 4
 _NEAR_THE_END = 10.0
 _GAIN_OF_STEP = 1e3
 _MARGIN = 1.3
+# A pivot of the Hessian of a sample, of the median one, and logits that a step moves a row by: what is weaker, or moves
+# them farther, is left to the Hessian of all rows.
+_WEAK = 0.1
+_LEAP = 10.0
 # Nats that are to be left after the last step.
 _GOAL = SURELY * POLISHED_NATS
 # Nats from which on steps with the Hessian of the point before do not pay; fewer where rows are few, and the curvature
@@ -150,9 +154,11 @@ class CurvatureSchedule:
         spent = self.problem.objective.n_passes - self._counted
         self.exact = self.exact or self._needs_hessian(spent)
         if self.exact and self._of_start is not None:
+            model, self._of_start = self._of_start, None
             # Its error is that of the start: a step with the Hessian of all rows would end hardly nearer.
-            self._hessian, self._of_start = self._of_start, None
-            return self._hessian, True
+            if self._is_sound(model, g):
+                self._hessian = model
+                return model, True
         if self.exact:
             if self._hessian is not None and decrement < self._far:
                 # A step that gains little hardly moves the curvature.
@@ -167,6 +173,14 @@ class CurvatureSchedule:
             self._adopted = self.problem.cheap_curvature(psi)
             self._counted = self.problem.objective.n_passes
         return self._adopted or self.null, False
+
+    def _is_sound(self, model: DenseCurvature, g: FloatArray) -> bool:
+        """Whether a sample has seen curvature in all directions, and its step is no leap.
+
+        Rows with a column to themselves, few or none of which are in a sample, would be moved to where nothing is left
+        of their gradient, and with it of the sign that the maximum is at infinity.
+        """
+        return model.weakest >= _WEAK and self.problem.largest_move(model.solve(g)) <= _LEAP
 
     def _old_hessian_does(self, left: float, shrunk: float) -> bool:
         """Whether steps with the Hessian of the point before, which has shrunk what is left so, cost the fewest passes.

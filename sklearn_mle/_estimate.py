@@ -131,8 +131,7 @@ def _estimate(
     setting, schedule, solution = _carried_on(setting, schedule, controls, solution)
     finding = None
     if np.isinf(model.C) and setting.box is None and model.prior != "jeffreys":
-        patient = replace(controls, max_iter=min(max_iter, len(history.objective) + few))
-        solution, finding = _examine(setting.problem, schedule, patient, solution)
+        solution, finding = _examine(setting.problem, schedule, controls, solution, few)
         if finding is None:
             setting, _, solution = _carried_on(setting, schedule, controls, solution, watch=False)
     problem = setting.problem
@@ -326,9 +325,12 @@ def _theta(
 
 
 def _examine(
-    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution
+    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution, few: int
 ) -> tuple[Solution, SeparationFinding | None]:
-    """Ask whether the maximum is attained, where the last Newton step leaves room for doubt."""
+    """Ask whether the maximum is attained, where the last Newton step leaves room for doubt.
+
+    Where it is, iterations go on that were ended as they made for infinity: a `few`.
+    """
     samples = problem.objective.samples
     least = 1.0 if samples.w is None else float(samples.w[samples.w > 0].min())
     # No row costs log 2: each is more probable than not, and the estimate itself separates them all.
@@ -351,10 +353,12 @@ def _examine(
         if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
             return solution, finding
     if solution.crawling:
+        undecided = finding is not None and finding.kind is SeparationKind.UNDECIDED
+        if not undecided:
+            controls = replace(controls, max_iter=min(controls.max_iter, len(controls.history.objective) + few))
         solution = polish(problem, schedule, controls, solution.psi, watch=False)
         if (
-            finding is not None
-            and finding.kind is SeparationKind.UNDECIDED
+            undecided
             and solution.step is not None
             and problem.moves_logits(solution.psi, solution.step, solution.decrement, _MOVING_LOGITS)
         ):

@@ -43,11 +43,14 @@ def line_search(
     curvature: Curvature,
     size: float,
     resolution: float,
-    first: float = 1.0,
+    first: float | None = None,
 ) -> Moved | None:
-    """Backtrack from `first` times the step; where differences of f are rounding, ask the gradient instead."""
+    """Backtrack from the whole step; where differences of f are rounding, ask the gradient instead.
+
+    With `first`, begin at so many times the step, and go beyond it where the end is steep.
+    """
     noise = NOISE * resolution * abs(f)
-    t = first
+    t = 1.0 if first is None else first
     for n_backtracks in range(_MAX_BACKTRACKS):
         trial = x + t * direction.step
         f_trial = fun(trial, *args)
@@ -66,7 +69,7 @@ def line_search(
             moved = t, trial, f_trial, jac(trial, *args)
             if t < 1.0:
                 return _farther(fun, jac, args, x, direction, moved)
-            return _longer(fun, jac, args, x, direction, moved) if may_be_longer(direction) else moved
+            return moved if first is None else _longer(fun, jac, args, x, direction, moved)
         # The minimiser of the parabola through f, the slope and the trial.
         curve = f_trial - f - t * direction.slope
         # Where that has not helped f is no parabola but, far out, a line: halves would take for ever.

@@ -137,7 +137,7 @@ def minimize_newton(
             success = decrement <= tol
             break
         # Steps in a row have their minima in like places.
-        first = 1 + 0.5 * (t - 1) if t > 1 and may_be_longer(direction) else 1.0
+        first = 1 + 0.5 * max(t - 1, 0) if quadratic and may_be_longer(direction) else None
         moved = line_search(fun, jac, args, x, f, g, direction, curvature, size, resolution, first)
         if moved is None:
             success = decrement <= max(tol, NOISE * resolution * abs(f))

@@ -67,12 +67,24 @@ def test_a_warm_start_at_zero_is_not_the_model_without_features():
 def test_the_first_step_from_a_sample_takes_its_hessian():
     problem, class_metric = problem_of(*generated(300, 4, 3))
     schedule = CurvatureSchedule(problem, class_metric)
-    of_sample = DenseCurvature(np.eye(problem.size))
-    schedule.start_with(of_sample)
     psi = np.full(problem.size, 0.1)
     _, g = problem.value_and_grad(psi)
+    of_sample = DenseCurvature(1.2 * problem.hessian(psi))
+    schedule.start_with(of_sample)
     assert schedule(psi, g, np.inf) == (of_sample, True)
     curvature, exact = schedule(psi, g, 50.0)
+    assert exact
+    assert_allclose(curvature.solve(problem.hessian(psi) @ g), g, rtol=1e-8)
+
+
+@pytest.mark.parametrize("weakest", [1e-5, 1e-2])
+def test_the_first_step_takes_no_hessian_that_lacks_a_direction(weakest):
+    problem, class_metric = problem_of(*generated(300, 4, 3))
+    schedule = CurvatureSchedule(problem, class_metric)
+    psi = np.full(problem.size, 0.1)
+    _, g = problem.value_and_grad(psi)
+    schedule.start_with(DenseCurvature(np.diag([*np.ones(problem.size - 1), weakest])))
+    curvature, exact = schedule(psi, g, np.inf)
     assert exact
     assert_allclose(curvature.solve(problem.hessian(psi) @ g), g, rtol=1e-8)
 

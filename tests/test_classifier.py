@@ -1145,6 +1145,20 @@ def test_coordinates_may_change_on_the_way(how, change, monkeypatch):
     assert SoftmaxMLEClassifier(**how, max_iter=3).fit(X, y).n_iter_ <= 3
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_that_no_sample_has_are_told_to_be_separated(seed):
+    """Five of 60,000 rows have a column to themselves, and one class: a start from a sixteenth of them lacks these."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((60_000, 2))
+    rare = rng.choice(len(X), 5, replace=False)
+    X[:, 0] = 0.0
+    X[rare, 0] = 1.0
+    y = (X[:, 1] + rng.logistic(size=len(X)) > 0).astype(int)
+    y[rare] = 1
+    with pytest.warns(SeparationWarning, match="quasi-completely separated: 1, by features x0"):
+        SoftmaxMLEClassifier().fit(X, y)
+
+
 def test_separation_is_found_in_other_coordinates(monkeypatch):
     monkeypatch.setattr("sklearn_mle._estimate._PATIENT_ITERATIONS", 2)
     X, y = load_iris(return_X_y=True)
