@@ -28,6 +28,8 @@ from ._typing import Design, FloatArray, IntArray, Targets
 # A Newton step that still moves the logits of a row by this much, where nothing is left to gain, points to a
 # minimum at infinity: along a direction of recession each step moves them by about one.
 _MOVING_LOGITS = 0.3
+# With a Hessian of some steps before, s, s exp(-s), and so on from one.
+_MOVING_LOGITS_OF_OLD = 0.1
 # Iterations of solver="auto" after which it takes coordinates in which the problem is round where it has come to.
 _PATIENT_ITERATIONS = 100
 
@@ -347,7 +349,7 @@ def _examine(
         asked = _next_step(problem, schedule, controls, solution)
         if asked is not None and asked.any():
             step, decrement = asked, solution.decrement if solution.step is not None else np.inf
-    if separates or problem.moves_logits(solution.psi, step, decrement, _MOVING_LOGITS):
+    if separates or problem.moves_logits(solution.psi, step, decrement, _moving(solution)):
         direction = problem.coordinates.push(step) if separates else problem.coordinates.push_direction(step)
         finding = _diagnose(problem, direction)
         if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
@@ -360,10 +362,15 @@ def _examine(
         if (
             undecided
             and solution.step is not None
-            and problem.moves_logits(solution.psi, solution.step, solution.decrement, _MOVING_LOGITS)
+            and problem.moves_logits(solution.psi, solution.step, solution.decrement, _moving(solution))
         ):
             return solution, finding
     return solution, None
+
+
+def _moving(solution: Solution) -> float:
+    """Logits by which the last step of a crawl moves some row at least."""
+    return _MOVING_LOGITS if solution.result.get("fresh", True) else _MOVING_LOGITS_OF_OLD
 
 
 def _next_step(

@@ -81,7 +81,8 @@ def minimize_newton(
     OptimizeResult
         With `decrement`, the last `step`, which was not taken, and `crawling`: whether it stopped below `tol` with
         steps that do not get shorter, the sign of a minimum at infinity. With `ahead`, `after` is what that step
-        leaves, by an estimate; infinite where it is not to be taken. `exhausted` says that `maxiter` ended it.
+        leaves, by an estimate; infinite where it is not to be taken. `exhausted` says that `maxiter` ended it, `fresh`
+        that the curvature of the last step is that of the point.
     """
     x = np.asarray(x0, dtype=float)
     f, g = fun(x, *args), jac(x, *args)
@@ -165,6 +166,7 @@ def minimize_newton(
         decrement=decrement,
         step=direction.step,
         after=after,
+        fresh=fresh,
         exhausted=nit >= maxiter and not done and not crawling,
         crawling=crawling,
     )

@@ -1159,6 +1159,22 @@ def test_rows_that_no_sample_has_are_told_to_be_separated(seed):
         SoftmaxMLEClassifier().fit(X, y)
 
 
+def test_separation_shows_in_a_last_step_with_an_old_hessian():
+    """Two rows that the start has on the wrong side: one step takes them over, and little is left of their slope."""
+    rng = np.random.default_rng(130)
+    rng.choice([2, 3]), rng.choice([2000, 20000, 60000]), rng.choice([2, 8, 20]), rng.choice([2, 5, 20])
+    X = rng.standard_normal((20_000, 8))
+    rare = rng.choice(len(X), 2, replace=False)
+    X[:, 0] = 0.0
+    X[rare, 0] = 10 ** rng.uniform(-2, 2)
+    y = (X[:, 1:] @ rng.standard_normal((7, 3)) * 0.5 + rng.gumbel(size=(len(X), 3))).argmax(axis=1)
+    y[rare] = 1
+    rng.choice(5)
+    w = 10 ** rng.uniform(-2, 2, len(X))
+    with pytest.warns(SeparationWarning, match="quasi-completely separated: 1, by features x0"):
+        SoftmaxMLEClassifier().fit(X, y, sample_weight=w)
+
+
 def test_separation_is_found_in_other_coordinates(monkeypatch):
     monkeypatch.setattr("sklearn_mle._estimate._PATIENT_ITERATIONS", 2)
     X, y = load_iris(return_X_y=True)
