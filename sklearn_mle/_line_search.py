@@ -30,6 +30,8 @@ _LONGEST = 2.5
 
 # Share of the step; point, value and gradient there.
 Moved = tuple[float, FloatArray, float, FloatArray]
+# What is at a share of the step, where the value is below another.
+Lower = Callable[[float, float], Moved | None]
 
 
 def line_search(
@@ -49,6 +51,12 @@ def line_search(
 
     With `first`, begin at so many times the step, and go beyond it where the end is steep.
     """
+
+    def lower(t: float, f: float) -> Moved | None:
+        point = x + t * direction.step
+        value = fun(point, *args)
+        return (t, point, value, jac(point, *args)) if value < f else None
+
     noise = NOISE * resolution * abs(f)
     t = 1.0 if first is None else first
     for n_backtracks in range(_MAX_BACKTRACKS):
@@ -68,8 +76,8 @@ def line_search(
         if f_trial <= f + _ARMIJO * t * direction.slope:
             moved = t, trial, f_trial, jac(trial, *args)
             if t < 1.0:
-                return _farther(fun, jac, args, x, direction, moved)
-            return moved if first is None else _longer(fun, jac, args, x, direction, moved)
+                return _farther(lower, direction, moved)
+            return moved if first is None else _longer(lower, direction, moved)
         # The minimiser of the parabola through f, the slope and the trial.
         curve = f_trial - f - t * direction.slope
         # Where that has not helped f is no parabola but, far out, a line: halves would take for ever.
@@ -83,14 +91,7 @@ def may_be_longer(direction: Direction) -> bool:
     return not direction.n_products and direction.decrement > _MUCH
 
 
-def _longer(
-    fun: Callable[..., float],
-    jac: Callable[..., FloatArray],
-    args: tuple[Any, ...],
-    x: FloatArray,
-    direction: Direction,
-    moved: Moved,
-) -> Moved:
+def _longer(lower: Lower, direction: Direction, moved: Moved) -> Moved:
     """Go on, once, from the end of a Newton step that is still steep.
 
     Where classes are nearly separated the likelihood is all but exponential along the step, and each one leaves 1/e of
@@ -105,21 +106,10 @@ def _longer(
         return moved
     scaled = math.e * left ** (1 / t)
     farther = min((1 - scaled) ** (-1 / math.e), _LONGEST) if scaled < 1 else _LONGEST
-    if farther <= t:
-        return moved
-    point = x + farther * direction.step
-    value = fun(point, *args)
-    return (farther, point, value, jac(point, *args)) if value < f else moved
+    return (lower(farther, f) if farther > t else None) or moved
 
 
-def _farther(
-    fun: Callable[..., float],
-    jac: Callable[..., FloatArray],
-    args: tuple[Any, ...],
-    x: FloatArray,
-    direction: Direction,
-    moved: Moved,
-) -> Moved:
+def _farther(lower: Lower, direction: Direction, moved: Moved) -> Moved:
     """Go on along the direction from where backtracking has ended, while it is steep: by secants of the slope.
 
     Backtracking asks for a decrease alone, and often overdoes it where the first trial was far too long.
@@ -132,10 +122,8 @@ def _farther(
             break
         bent = (slope - slope_before) / (t - before)
         farther = min(t - slope / bent, 3 * t) if bent > 0 else 3 * t
-        point = x + farther * direction.step
-        value = fun(point, *args)
-        if not value < f:
+        found = lower(farther, f)
+        if found is None:
             break
-        before, slope_before = t, slope
-        moved = farther, point, value, jac(point, *args)
+        before, slope_before, moved = t, slope, found
     return moved
