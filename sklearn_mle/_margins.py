@@ -4,6 +4,8 @@ A direction V, shape (K, q) with q = p + 1 (q = p without an intercept), moves t
 With c a class that y_i gives weight to, m_ik = z_ic - z_ik are the margins of V (`_separation` says what for).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import sparse
 
@@ -18,6 +20,31 @@ _INPUT_ROUNDINGS = 2.0
 _BLOCK = 2**18
 # Sparse matrices of at most this many entries, zeros included, are handled as dense ones (and centred).
 _MAX_DENSE = 2**24
+
+
+@dataclass(frozen=True)
+class ColumnSplits:
+    """Directions by one column each: column j adds slopes_kj x_j + offsets_kj to the logit of class k.
+
+    Attributes
+    ----------
+    q : unknowns of one class
+    columns : (m,) int, the columns
+    slopes, offsets : (K, m), of columns of unit scale
+    """
+
+    q: int
+    columns: IntArray
+    slopes: FloatArray
+    offsets: FloatArray
+
+    def direction(self, at: slice | IntArray = slice(None)) -> FloatArray:
+        """The sum of some of them, (K, q)."""
+        V = np.zeros((len(self.slopes), self.q))
+        V[:, self.columns[at]] = self.slopes[:, at]
+        if self.offsets.any():
+            V[:, -1] = self.offsets[:, at].sum(axis=1)
+        return V
 
 
 class ScaledRows:
@@ -81,23 +108,32 @@ class ScaledRows:
         step = max(1, _BLOCK // max(1, self.X.shape[1]))
         return [slice(start, min(start + step, self.n)) for start in range(0, self.n, step)]
 
-    def design(self, rows: slice | IntArray) -> Design:
-        """Rows of the scaled design, the intercept's column of ones last."""
-        block = self.X[rows].astype(np.float64)
+    def design(self, rows: slice | IntArray, columns: IntArray | None = None) -> Design:
+        """Rows of the scaled design, the intercept's column of ones last; of all `columns` (q), or some in order."""
+        X, center, scale, ones = self.X[rows], self.center, self.scale, self.intercept
+        if columns is not None:
+            ones = self.intercept and len(columns) > 0 and columns[-1] == self.q - 1
+            columns = columns[: len(columns) - ones]
+            X, center, scale = X[:, columns], center[columns], scale[columns]
+        block = X.astype(np.float64)
         if sparse.issparse(block):
-            block = block.multiply(1.0 / self.scale).tocsr()
-            return sparse.hstack([block, np.ones((block.shape[0], 1))], format="csr") if self.intercept else block
-        block = (block - self.center) / self.scale
-        return np.hstack([block, np.ones((len(block), 1))]) if self.intercept else block
+            block = block.multiply(1.0 / scale).tocsr()
+            return sparse.hstack([block, np.ones((block.shape[0], 1))], format="csr") if ones else block
+        block = (block - center) / scale
+        return np.hstack([block, np.ones((len(block), 1))]) if ones else block
 
     def margins(self, V: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Margins m_ik of V (zero for k = c), and what rounding alone can make of a margin of zero."""
         z, size = np.empty((self.n, self.n_classes)), np.empty((self.n, self.n_classes))
+        used = np.flatnonzero(V.any(axis=0))
+        columns = used if len(used) < self.q else None
+        W = V[:, used]
         # Each coefficient of V is known to a rounding of the largest; an entry of X, to its own.
-        error = _INPUT_ROUNDINGS * self.eps * np.abs(V) + ROUNDINGS * EPS * np.abs(V).max(axis=1, keepdims=True)
+        error = _INPUT_ROUNDINGS * self.eps * np.abs(W)
+        error += ROUNDINGS * EPS * np.abs(W).max(axis=1, keepdims=True, initial=0.0)
         for rows in self._slices():
-            block = self.design(rows)
-            z[rows], size[rows] = block @ V.T, abs(block) @ error.T
+            block = self.design(rows, columns)
+            z[rows], size[rows] = block @ W.T, abs(block) @ error.T
         size += _INPUT_ROUNDINGS * self.eps * (np.abs(V[:, : len(self.center)]) @ np.abs(self.center / self.scale))
         own = np.arange(self.n), self.reference
         return z[own][:, np.newaxis] - z, size[own][:, np.newaxis] + size
@@ -131,8 +167,8 @@ class ScaledRows:
             size += float((abs(design).T @ weight[rows]).sum())
         return total[1:].ravel(), EPS * size
 
-    def split_by_columns(self) -> FloatArray | None:
-        """A direction made of all single columns that split the classes; None if none does, or for soft labels.
+    def column_splits(self) -> "ColumnSplits | None":
+        """The single columns that split the classes, and how; None if none does, or for soft labels.
 
         A column splits them at t if some classes have no entry above t, and the others none below: its direction moves
         the latter up by x - t. A dummy that some class never has splits at 0.
@@ -146,15 +182,17 @@ class ScaledRows:
         splits = (top <= bottom) & self.usable[: low.shape[1]]
         if not self.intercept:
             splits &= (top <= 0) & (bottom >= 0)
-        V = np.zeros((self.n_classes, self.q))
+        columns = np.flatnonzero(splits.any(axis=0))
+        if not len(columns):
+            return None
+        slopes, offsets = np.zeros((2, self.n_classes, len(columns)))
         for r in range(len(splits)):
-            columns = np.flatnonzero(splits[r])
-            above = present[order[r + 1 :, columns]]
-            V[above, columns] += 1.0
+            at = np.flatnonzero(splits[r, columns])
+            above = present[order[r + 1 :, columns[at]]]
+            slopes[above, at] += 1.0
             if self.intercept:
-                at = 0.5 * (top[r, columns] + bottom[r, columns])
-                np.subtract.at(V[:, -1], above, np.broadcast_to(at, above.shape))
-        return V - V[0] if V.any() else None
+                offsets[above, at] -= 0.5 * (top[r, columns[at]] + bottom[r, columns[at]])
+        return ColumnSplits(self.q, columns, slopes - slopes[0], offsets - offsets[0])
 
     def _ranges(self) -> tuple[IntArray, FloatArray, FloatArray]:
         """Classes with rows, and the least and largest entry of each scaled column in each of them, (classes, p)."""

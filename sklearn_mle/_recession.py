@@ -24,6 +24,8 @@ _LP_TOLERANCES = (1e-7, 1e-13), (_TIGHTEST, 0.0)  # primal; dual, relative to th
 _LP_NOISE = 1e-8
 # Sum of margins, in the box, below which nothing is left to separate.
 _NOTHING = 1e-12
+# Entries of a program below which SciPy prepares it faster as a dense one.
+_SMALL_PROGRAM = 2**12
 # Values of the program, relative to its coefficients, from which on a proof of zero is tried.
 _SMALL = 1e-4
 # Size of the second program about the first one's solution: that is off by less, and 1e-13 of it is below rounding.
@@ -166,9 +168,9 @@ class RecessionCone:
     ) -> Any:
         """Least cost'x where A x <= b, E x = e; None if there is no such x. Multipliers are those of A and E."""
         constraints = {
-            "A_ub": _MAGNIFIED * sparse.csr_array(A),
+            "A_ub": _matrix(_MAGNIFIED * A),
             "b_ub": _MAGNIFIED * b,
-            "A_eq": _MAGNIFIED * sparse.csr_array(E),
+            "A_eq": _matrix(_MAGNIFIED * E),
             "b_eq": _MAGNIFIED * e,
         }
         primal, dual = self.tolerance
@@ -253,51 +255,13 @@ class RecessionCone:
             return None
         return None if self.violations(V)[0].any() else V
 
-    def simplest(self, open_: BoolArray, V: FloatArray, named: BoolArray) -> tuple[FloatArray, BoolArray, str]:
-        """V, or the like by few features: those named already if they do, or else no more than are needed.
+    def shortest(self, open_: BoolArray, V: FloatArray) -> FloatArray | None:
+        """Of the directions with as large a sum of margins in `open_` as V, one of least sum |V|: few are not zero.
 
-        Returns it, its features (p,) bool, and why features that may not be needed were kept ("" if none were).
+        It holds for the pairs of the program so far; None if the solver finds none.
         """
-        p, doubt = len(named), ""
-        used = np.abs(V - V[0]).max(axis=0)[:p] > 0
-
-        def attempt(features: BoolArray) -> FloatArray | None:
-            nonlocal doubt
-            try:
-                return self.find(open_, features)
-            except OutOfReachError:
-                raise
-            except UndecidedError as error:
-                doubt = _unneeded(error)
-                return None
-
-        try:
-            found = attempt(named)
-            if found is not None:
-                return found, named, ""
-            order = self._by_merit(open_, V)
-            count = 1
-            while count < len(order):
-                features = np.isin(np.arange(p), order[:count]) | named
-                found = attempt(features)
-                if found is not None:
-                    V, used, order = found, features, order[:count]
-                    break
-                count *= 2
-            for j in order[::-1]:
-                features = used & (np.arange(p) != j)
-                found = attempt(features)
-                if found is not None:
-                    V, used = found, features
-        except UndecidedError as error:
-            doubt = _unneeded(error)
-        return V, used, doubt
-
-    def _by_merit(self, open_: BoolArray, V: FloatArray) -> IntArray:
-        """The features of V, first those that a direction of as large a sum of margins but least sum |V| needs."""
         self._check_size()
         rows, used = self.rows, np.flatnonzero(self.usable)
-        p = rows.q - rows.intercept
         goal = rows.total_gradient(open_)[0][used]
         A, E = (rows.gradients(pairs)[:, used] for pairs in (self.pairs, self.ties))
         target = goal @ (V - V[0])[1:].ravel()[used]
@@ -309,15 +273,16 @@ class RecessionCone:
             np.append(np.zeros(E.shape[0]), 1.0),
             (0.0, None),
         )
-        size = np.abs(V - V[0]).max(axis=0)[:p]
-        if result is not None:
-            v = np.zeros(self.unknowns)
-            v[used] = result.x[: len(used)] - result.x[len(used) :]
-            shortest = np.abs(rows.unflatten(v)).max(axis=0)[:p]
-            size = np.where(
-                shortest > 0, 1.0 + shortest / shortest.max(initial=EPS), size / (1.0 + size.max(initial=0))
-            )
-        return np.argsort(-size, kind="stable")[: np.count_nonzero(size)]
+        if result is None:
+            return None
+        v = np.zeros(self.unknowns)
+        v[used] = result.x[: len(used)] - result.x[len(used) :]
+        return rows.unflatten(v)
+
+
+def _matrix(A: sparse.sparray) -> Design:
+    """As `linprog` is fastest with: what is small, dense."""
+    return A.toarray() if A.shape[0] * A.shape[1] <= _SMALL_PROGRAM else sparse.csr_array(A)
 
 
 def _dual_bound(
@@ -337,10 +302,6 @@ def _dual_bound(
             break
         weights = weights - linalg.lstsq(rows.toarray(), residual)[0]
     return best
-
-
-def _unneeded(error: UndecidedError) -> str:
-    return f"features that are not needed may be among those named: {error}"
 
 
 def _lowest(values: FloatArray, count: int) -> IntArray:

@@ -38,6 +38,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._margins import EPS, ScaledRows
+from ._naming import named
 from ._recession import LEVEL, MAX_PROJECTED, RecessionCone, UndecidedError
 from ._typing import BoolArray, Design, FloatArray, IntArray
 
@@ -128,7 +129,7 @@ def diagnose_separation(
     # Names are worth as long as the decision took, in reason.
     elapsed = time.monotonic() - start
     cone.deadline = time.monotonic() + max(_NAMING_SECONDS, min(elapsed, time_limit / 4))
-    V, features, reason = _named(cone, strict, V)
+    V, features, reason = named(cone, strict, V)
     separated = rows.separated(V)
     certain = separated.sum(axis=1) == rows.n_classes - 1
     classes = rows.reference[certain] if certain.any() else np.flatnonzero(separated.any(axis=0))
@@ -174,29 +175,13 @@ def _relative_interior(
 
 def _known_directions(cone: RecessionCone, guess: FloatArray | None) -> Iterator[FloatArray]:
     """Directions of recession that need no linear program: by single columns, and what a guess may be on its way to."""
-    by_columns = cone.rows.split_by_columns()
-    if by_columns is not None and not cone.violations(by_columns)[0].any():
-        yield by_columns
+    splits = cone.rows.column_splits()
+    if splits is not None and not cone.violations(splits.direction())[0].any():
+        yield splits.direction()
     if guess is not None:
         V = cone.clean(guess, _CANDIDATE_SLACK) if cone.violations(guess)[0].any() else guess
         if V is not None:
             yield V
-
-
-def _named(cone: RecessionCone, strict: BoolArray, V: FloatArray) -> tuple[FloatArray, BoolArray, str]:
-    """A direction that separates the same pairs by few features, those features, and `simplest`'s reason."""
-    rows, open_, total, reasons = cone.rows, strict.copy(), np.zeros_like(V), []
-    named = np.zeros(rows.q - rows.intercept, dtype=bool)
-    while np.any(open_):
-        part, features, reason = cone.simplest(open_, V, named)
-        total = total + part / rows.margins(part)[0].max()
-        named |= features
-        reasons.append(reason)
-        done = open_ & rows.separated(part)
-        if not done.any():  # strict in one part of V, and within the rounding of another
-            break
-        open_ &= ~done
-    return total, named, max(reasons, key=len)
 
 
 def recession_signs(
