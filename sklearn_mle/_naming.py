@@ -8,18 +8,17 @@ says which, since all there is to say is that many columns together separate.
 
 import numpy as np
 
-from ._margins import EPS
-from ._recession import OutOfReachError, RecessionCone, UndecidedError
-from ._typing import BoolArray, FloatArray, IntArray
+from ._recession import RecessionCone, UndecidedError
+from ._typing import BoolArray, FloatArray
 
-# Columns of a combination that is looked for.
-_FEW = 8
-# Unknowns of a program that finds the shortest direction, to choose the few from.
-_MAX_SHORTEST = 400
-# Columns that separate on their own from which those that are not needed are left out.
+# Columns of a combination from which those that are not needed are left out.
+_FEW = 5
+# Columns that separate on their own, likewise.
 _MANY_ALONE = 64
+# Unknowns of a program that chooses columns; beyond, the largest of a direction known are tried.
+_MAX_SHORTEST = 400
 _UNNEEDED = "features that are not needed may be among those named"
-_TOO_MANY = f"{_UNNEEDED}: more than {_FEW} are needed"
+_MANY = f"{_UNNEEDED}: no {_FEW} that do were found"
 
 
 def named(cone: RecessionCone, strict: BoolArray, V: FloatArray) -> tuple[FloatArray, BoolArray, str]:
@@ -37,11 +36,18 @@ def named(cone: RecessionCone, strict: BoolArray, V: FloatArray) -> tuple[FloatA
     """
     rows, open_ = cone.rows, strict.copy()
     parts, doubt = _alone(cone, open_)
-    alone = np.count_nonzero(_used(cone, parts))
+    if open_.any():
+        shorter, reason = _combination(cone, open_, V, _used(cone, parts))
+        doubt, features = doubt or reason, _used(cone, [shorter])
+        if not cone.violations(shorter)[0].any():
+            parts.append(_scaled(cone, shorter))
+            open_ &= ~rows.separated(shorter)
     while open_.any():
-        known = _used(cone, parts)
-        part, reason = _combination(cone, open_, V, known, _FEW - (np.count_nonzero(known) - alone))
-        doubt = doubt or reason
+        try:
+            found = cone.find(open_, features)
+        except UndecidedError as error:
+            found, doubt = None, f"{_UNNEEDED}: {error}"
+        part, doubt = (V, doubt or _MANY) if found is None else (found, doubt)
         parts.append(_scaled(cone, part))
         done = open_ & rows.separated(part)
         if not done.any():  # strict in one part of V, and within the rounding of another
@@ -97,53 +103,24 @@ def _needed(cone: RecessionCone, strict: BoolArray, parts: list[FloatArray]) -> 
     return kept
 
 
-def _combination(
-    cone: RecessionCone, open_: BoolArray, V: FloatArray, known: BoolArray, few: int
-) -> tuple[FloatArray, str]:
-    """A direction strict in some pairs of `open_`: by the features `known`, by a `few`, or V itself, and why V."""
-    found, undecided = V, ""
-
-    def attempt(features: BoolArray) -> bool:
-        nonlocal found, undecided
-        try:
-            direction = cone.find(open_, features)
-        except OutOfReachError:
-            raise
-        except UndecidedError as error:
-            undecided, direction = f"{_UNNEEDED}: {error}", None
-        if direction is not None:
-            found = direction
-        return direction is not None
-
+def _combination(cone: RecessionCone, open_: BoolArray, V: FloatArray, known: BoolArray) -> tuple[FloatArray, str]:
+    """A direction by few features beside those `known` that separates all of `open_` but for rounding; and a doubt."""
+    if cone.unknowns > _MAX_SHORTEST:
+        size = np.ptp(V, axis=0)
+        size[len(known) :] = np.inf
+        return np.where(size >= np.sort(size)[-_FEW - 1], V, 0.0), ""
     try:
-        if 0 < np.count_nonzero(known) <= _FEW and attempt(known):
-            return found, ""
-        order = _by_merit(cone, open_, V) if few > 0 else np.flatnonzero(_used(cone, [V]))
-        if len(order) > few and not (few > 0 and attempt(_among(order[:few], len(known)))):
-            return V, undecided or _TOO_MANY
-        for count in (2, 4):
-            if count < min(few, len(order)) and attempt(_among(order[:count], len(known))):
-                break
-        for j in order[::-1]:
-            used = _used(cone, [found])
+        shortest = cone.shortest(open_, V, _used(cone, [V]), known)
+        if shortest is None:
+            return V, _MANY
+        few = np.flatnonzero(_used(cone, [shortest]) & ~known)
+        if len(few) > _FEW:
+            return shortest, _MANY
+        for j in few:
+            used = _used(cone, [shortest])
             if used[j]:
-                attempt(used & ~_among([j], len(known)))
+                shorter = cone.shortest(open_, V, (known | used) & (np.arange(len(known)) != j), known)
+                shortest = shortest if shorter is None else shorter
     except UndecidedError as error:
-        undecided = f"{_UNNEEDED}: {error}"
-    return found, undecided
-
-
-def _by_merit(cone: RecessionCone, open_: BoolArray, V: FloatArray) -> IntArray:
-    """The features of V, those that few would be chosen from first."""
-    size = np.ptp(V[:, : cone.rows.q - cone.rows.intercept], axis=0)
-    if cone.unknowns <= _MAX_SHORTEST:
-        shortest = cone.shortest(open_, V)
-        if shortest is not None:
-            # What the shortest leaves out comes last, by its size in V.
-            short = np.ptp(shortest, axis=0)[: len(size)]
-            size = np.where(short > 0, 1.0 + short / max(short.max(), EPS), size / (1.0 + size.max()))
-    return np.argsort(-size, kind="stable")[: np.count_nonzero(size)]
-
-
-def _among(columns: IntArray | list[int], p: int) -> BoolArray:
-    return np.isin(np.arange(p), columns)
+        return V, f"{_UNNEEDED}: {error}"
+    return shortest, ""

@@ -26,6 +26,9 @@ _LP_NOISE = 1e-8
 _NOTHING = 1e-12
 # Entries of a program below which SciPy prepares it faster as a dense one.
 _SMALL_PROGRAM = 2**12
+# By how much margins may be short of 1 in a shortest direction, and what a feature of it costs that is named already.
+_SHORT = 0.5
+_FREE = 1e-2
 # Values of the program, relative to its coefficients, from which on a proof of zero is tried.
 _SMALL = 1e-4
 # Size of the second program about the first one's solution: that is off by less, and 1e-13 of it is below rounding.
@@ -77,12 +80,8 @@ class RecessionCone:
 
         `features`, (p,) bool, restricts it to some columns of X, and the intercepts.
         """
-        rows = self.rows
-        allowed = self.usable.copy()
-        if features is not None:
-            allowed &= np.tile(np.append(features, np.ones(int(rows.intercept), dtype=bool)), rows.n_classes - 1)
-        basis = sparse.eye_array(self.unknowns, format="csc")[:, np.flatnonzero(allowed)]
-        return self.maximise(*rows.total_gradient(open_), basis, open_)
+        basis = sparse.eye_array(self.unknowns, format="csc")[:, self._allowed(features)]
+        return self.maximise(*self.rows.total_gradient(open_), basis, open_)
 
     def maximise(
         self, objective: FloatArray, noise: float, basis: Design, open_: BoolArray | None = None
@@ -255,29 +254,54 @@ class RecessionCone:
             return None
         return None if self.violations(V)[0].any() else V
 
-    def shortest(self, open_: BoolArray, V: FloatArray) -> FloatArray | None:
-        """Of the directions with as large a sum of margins in `open_` as V, one of least sum |V|: few are not zero.
+    def shortest(self, open_: BoolArray, V: FloatArray, features: BoolArray, free: BoolArray) -> FloatArray | None:
+        """Least sum |V| of the directions by some features with margins of 1 and more in `open_`: few are not zero.
 
-        It holds for the pairs of the program so far; None if the solver finds none.
+        That is the support vector machine of the 1-norm, its margin hard (Bradley and Mangasarian, 1998, ICML, 82-90).
+        What features it uses is what counts: the tolerances of the program are not looked after. The `free` ones, which
+        are used already, cost next to nothing. V is a direction strict in `open_`. None if there is none by these
+        features.
         """
+        rows = self.rows
         self._check_size()
-        rows, used = self.rows, np.flatnonzero(self.usable)
-        goal = rows.total_gradient(open_)[0][used]
-        A, E = (rows.gradients(pairs)[:, used] for pairs in (self.pairs, self.ties))
-        target = goal @ (V - V[0])[1:].ravel()[used]
-        result = self._linprog(
-            np.ones(2 * len(used)),
-            sparse.hstack([-A, A]),
-            np.zeros(A.shape[0]),
-            sparse.vstack([sparse.hstack([E, -E]), np.concatenate([goal, -goal])[np.newaxis] / target]),
-            np.append(np.zeros(E.shape[0]), 1.0),
-            (0.0, None),
-        )
-        if result is None:
+        allowed = self._allowed(features)
+        if not len(allowed):
             return None
-        v = np.zeros(self.unknowns)
-        v[used] = result.x[: len(used)] - result.x[len(used) :]
-        return rows.unflatten(v)
+        cost = np.tile(np.where(np.append(free, np.zeros(int(rows.intercept))), _FREE, 1.0), rows.n_classes - 1)[
+            allowed
+        ]
+        margins = np.where(open_, rows.margins(V)[0], np.inf).ravel()
+        pairs = np.union1d(self.pairs, _lowest(margins, self.batch))
+        while True:
+            A, E = (sparse.csr_array(rows.gradients(some))[:, allowed] for some in (pairs, self.ties))
+            result = self._linprog(
+                np.tile(cost, 2),
+                sparse.hstack([-A, A]),
+                -open_.ravel()[pairs].astype(np.float64),
+                sparse.hstack([E, -E]),
+                np.zeros(E.shape[0]),
+                (0.0, None),
+            )
+            if result is None:
+                return None
+            v = np.zeros(self.unknowns)
+            v[allowed] = result.x[: len(allowed)] - result.x[len(allowed) :]
+            found = rows.unflatten(v)
+            short = np.where(rows.outside, rows.margins(found)[0] - open_, np.inf).ravel()
+            short[pairs] = np.inf
+            lowest = _lowest(short, self.batch)
+            news = lowest[short[lowest] < -_SHORT]
+            if not len(news):
+                return found
+            pairs = np.union1d(pairs, news)
+
+    def _allowed(self, features: BoolArray | None) -> IntArray:
+        """Unknowns of some features (p,) bool, and of the intercepts."""
+        allowed = self.usable
+        if features is not None:
+            own = np.append(features, np.ones(int(self.rows.intercept), dtype=bool))
+            allowed = allowed & np.tile(own, self.rows.n_classes - 1)
+        return np.flatnonzero(allowed)
 
 
 def _matrix(A: sparse.sparray) -> Design:
