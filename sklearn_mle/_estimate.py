@@ -351,7 +351,7 @@ def _examine(
             step, decrement = asked, solution.decrement if solution.step is not None else np.inf
     if separates or problem.moves_logits(solution.psi, step, decrement, _moving(solution)):
         direction = problem.coordinates.push(step) if separates else problem.coordinates.push_direction(step)
-        finding = _diagnose(problem, direction)
+        finding = _diagnose(problem, direction, problem.coordinates.push(solution.psi))
         if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
             return solution, finding
     if solution.crawling:
@@ -383,25 +383,30 @@ def _next_step(
     return polish(problem, schedule, controls, solution.psi, max_iter=0).step
 
 
-def _diagnose(problem: RoundProblem, direction: FloatArray) -> SeparationFinding:
-    samples, layout = problem.objective.samples, problem.objective.layout
-    ((W, b),) = layout.unpack(direction)
-    candidate = W
-    if b is not None:
-        if samples.shift is not None:
-            b = b - W @ samples.shift.astype(np.float64)
-        candidate = np.column_stack([W, b])
-    if layout.widths[-1] == 1:
-        candidate = np.vstack([np.zeros_like(candidate), candidate])
+def _diagnose(problem: RoundProblem, direction: FloatArray, theta: FloatArray) -> SeparationFinding:
+    samples = problem.objective.samples
+    candidate, estimate = (_original(problem, way) for way in (direction, theta))
     y = samples.y if samples.y.ndim == 1 else samples.y.T
     return diagnose_separation(
         samples.X,
         y,
         samples.w,
         n_classes=samples.n_classes,
-        fit_intercept=layout.fit_intercept,
+        fit_intercept=problem.objective.layout.fit_intercept,
         candidate=candidate,
+        estimate=estimate,
     )
+
+
+def _original(problem: RoundProblem, theta: FloatArray) -> FloatArray:
+    """Theta in columns as they were given, (K, p + fit_intercept)."""
+    samples, layout = problem.objective.samples, problem.objective.layout
+    ((W, b),) = layout.unpack(theta)
+    if b is not None:
+        if samples.shift is not None:
+            b = b - W @ samples.shift.astype(np.float64)
+        W = np.column_stack([W, b])
+    return np.vstack([np.zeros_like(W), W]) if layout.widths[-1] == 1 else W
 
 
 def _least_norm_in_box(W: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:

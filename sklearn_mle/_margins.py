@@ -88,9 +88,9 @@ class ScaledRows:
         mean, square, top = np.zeros(p), np.zeros(p), np.zeros(p)
         centred = self.intercept and not sparse.issparse(X)
         if centred:
-            for rows in self._slices():
+            for rows in self.slices():
                 mean += X[rows].sum(axis=0, dtype=np.float64) / max(self.n, 1)
-        for rows in self._slices():
+        for rows in self.slices():
             block = X[rows].astype(np.float64)
             top = np.maximum(
                 top, [abs(block).max(axis=0)] if not sparse.issparse(X) else abs(block).max(axis=0).toarray()
@@ -104,7 +104,8 @@ class ScaledRows:
         self.center = np.where(usable, np.round(mean / self.scale) * self.scale, mean)
         self.usable = np.append(usable, np.ones(int(self.intercept), dtype=bool))
 
-    def _slices(self) -> list[slice]:
+    def slices(self) -> list[slice]:
+        """Blocks of some megabytes."""
         step = max(1, _BLOCK // max(1, self.X.shape[1]))
         return [slice(start, min(start + step, self.n)) for start in range(0, self.n, step)]
 
@@ -131,7 +132,7 @@ class ScaledRows:
         # Each coefficient of V is known to a rounding of the largest; an entry of X, to its own.
         error = _INPUT_ROUNDINGS * self.eps * np.abs(W)
         error += ROUNDINGS * EPS * np.abs(W).max(axis=1, keepdims=True, initial=0.0)
-        for rows in self._slices():
+        for rows in self.slices():
             block = self.design(rows, columns)
             z[rows], size[rows] = block @ W.T, abs(block) @ error.T
         size += _INPUT_ROUNDINGS * self.eps * (np.abs(V[:, : len(self.center)]) @ np.abs(self.center / self.scale))
@@ -161,7 +162,7 @@ class ScaledRows:
         pull[np.arange(self.n), self.reference] += pairs.sum(axis=1)
         weight = np.abs(pull[:, 1:]).sum(axis=1)
         total, size = np.zeros((self.n_classes, self.q)), 0.0
-        for rows in self._slices():
+        for rows in self.slices():
             design = self.design(rows)
             total += (design.T @ pull[rows]).T
             size += float((abs(design).T @ weight[rows]).sum())

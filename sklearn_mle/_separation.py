@@ -39,6 +39,7 @@ import numpy as np
 
 from ._margins import EPS, ScaledRows
 from ._naming import named
+from ._overlap import nothing_left
 from ._recession import LEVEL, MAX_PROJECTED, RecessionCone, UndecidedError
 from ._typing import BoolArray, Design, FloatArray, IntArray
 
@@ -95,6 +96,7 @@ def diagnose_separation(
     n_classes: int | None = None,
     fit_intercept: bool = True,
     candidate: FloatArray | None = None,
+    estimate: FloatArray | None = None,
     time_limit: float = 20.0,
 ) -> SeparationFinding:
     """Decide whether the maximum-likelihood estimate exists, and name what stands in its way.
@@ -111,6 +113,9 @@ def diagnose_separation(
         A direction that may separate, the estimate reached or the last Newton step, units of X and intercept
         last; (1, p + fit_intercept) for the one logit of two classes. One pass over the rows then often
         settles the matter, and otherwise the search starts from the rows it finds hardest.
+    estimate : array of shape (K, p + fit_intercept), optional
+        Parameters of all but the greatest likelihood, likewise. Their probabilities often prove that nothing more is
+        separated.
     time_limit : seconds, about, for the decision; naming features may take a second or a quarter of it more
 
     Returns
@@ -119,10 +124,10 @@ def diagnose_separation(
     """
     start = time.monotonic()
     rows = ScaledRows(X, Y, n_classes, sample_weight, fit_intercept)
-    cone, strict, V, undecided = _relative_interior(rows, candidate, start + time_limit)
+    cone, strict, V, undecided = _relative_interior(rows, candidate, estimate, start + time_limit)
     if V is None and undecided and candidate is not None and time.monotonic() < start + time_limit / 2:
         # A program that fails with the pairs that the candidate has chosen may be solved with others.
-        cone, strict, V, undecided = _relative_interior(rows, None, start + time_limit)
+        cone, strict, V, undecided = _relative_interior(rows, None, None, start + time_limit)
     if V is None:
         return SeparationFinding(SeparationKind.UNDECIDED if undecided else SeparationKind.OVERLAP, reason=undecided)
     kind = SeparationKind.COMPLETE if np.array_equal(strict, rows.outside) else SeparationKind.QUASI_COMPLETE
@@ -143,7 +148,7 @@ def diagnose_separation(
 
 
 def _relative_interior(
-    rows: ScaledRows, candidate: FloatArray | None, deadline: float
+    rows: ScaledRows, candidate: FloatArray | None, estimate: FloatArray | None, deadline: float
 ) -> tuple[RecessionCone, BoolArray, FloatArray | None, str]:
     """The cone, pairs (n, K) that it separates, one direction that separates them all, and why not to rely on it.
 
@@ -158,6 +163,10 @@ def _relative_interior(
     while open_.any():
         try:
             V = next(known, None)
+            if V is None and estimate is not None:
+                if nothing_left(cone, open_, rows.from_original(estimate)):
+                    break
+                estimate = None
             V = cone.find(open_) if V is None else V
         except UndecidedError as error:
             return cone, rows.outside & ~open_, total, str(error)
@@ -226,7 +235,7 @@ def recession_signs(
         If the time did not suffice to find the cone.
     """
     rows = ScaledRows(X, Y, n_classes, sample_weight, fit_intercept)
-    cone, strict, V, undecided = _relative_interior(rows, candidate, time.monotonic() + time_limit)
+    cone, strict, V, undecided = _relative_interior(rows, candidate, None, time.monotonic() + time_limit)
     if undecided:
         raise ValueError(f"{SeparationKind.UNDECIDED.value}: {undecided}")
     if cone.unknowns > MAX_PROJECTED:
