@@ -1,9 +1,9 @@
 """By which features are classes separated? By few, where few do.
 
-A direction of recession from a fit uses every column. Which of them it needs is asked in the order of what an answer
-tells, and costs: single columns that separate on their own (dummies, mostly), for which one look at the rows does;
-then combinations of a few columns, each by a linear program. Where more than a few are needed, no program
-says which, since all there is to say is that many columns together separate.
+A direction of recession that comes from a fit uses every column. Single columns that separate on their own come
+first (dummies, mostly): a look at the rows finds them. For the pairs that they leave one linear program chooses columns
+that separate them together; where these are few, those that can be left out are. Where they are many it is not
+asked: that many columns together separate is all that there is to say.
 """
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from ._recession import RecessionCone, UndecidedError
 from ._typing import BoolArray, FloatArray
 
-# Columns of a combination from which those that are not needed are left out.
-_FEW = 5
+# Columns of a combination, at most, from which those that are not needed are left out.
+_FEW = 8
 # Columns that separate on their own, likewise.
 _MANY_ALONE = 64
 # Unknowns of a program that chooses columns; beyond, the largest of a direction known are tried.
@@ -47,11 +47,10 @@ def named(cone: RecessionCone, strict: BoolArray, V: FloatArray) -> tuple[FloatA
             found = cone.find(open_, features)
         except UndecidedError as error:
             found, doubt = None, f"{_UNNEEDED}: {error}"
-        part, doubt = (V, doubt or _MANY) if found is None else (found, doubt)
-        parts.append(_scaled(cone, part))
-        done = open_ & rows.separated(part)
-        if not done.any():  # strict in one part of V, and within the rounding of another
-            break
+        done = open_ & rows.separated(V if found is None else found)
+        if found is None or not done.any():
+            return V, _used(cone, [V]), doubt or _MANY
+        parts.append(_scaled(cone, found))
         open_ &= ~done
     parts = _needed(cone, strict, parts)
     return np.sum(parts, axis=0), _used(cone, parts), doubt
@@ -106,21 +105,37 @@ def _needed(cone: RecessionCone, strict: BoolArray, parts: list[FloatArray]) -> 
 def _combination(cone: RecessionCone, open_: BoolArray, V: FloatArray, known: BoolArray) -> tuple[FloatArray, str]:
     """A direction by few features beside those `known` that separates all of `open_` but for rounding; and a doubt."""
     if cone.unknowns > _MAX_SHORTEST:
-        size = np.ptp(V, axis=0)
-        size[len(known) :] = np.inf
-        return np.where(size >= np.sort(size)[-_FEW - 1], V, 0.0), ""
+        few = np.zeros_like(V)
+        few[:, : len(known)] = np.where(_largest(V, known, _FEW), V[:, : len(known)], 0.0)
+        return few, ""
     try:
         shortest = cone.shortest(open_, V, _used(cone, [V]), known)
         if shortest is None:
             return V, _MANY
-        few = np.flatnonzero(_used(cone, [shortest]) & ~known)
-        if len(few) > _FEW:
+        for count in (_FEW, _FEW // 2, _FEW // 4):
+            largest = _largest(shortest, known, count)
+            if np.any(_used(cone, [shortest]) & ~known & ~largest):
+                fewer = cone.shortest(open_, V, known | largest, known)
+                if fewer is None:
+                    break
+                shortest = fewer
+        if np.count_nonzero(_used(cone, [shortest]) & ~known) > _FEW:
             return shortest, _MANY
-        for j in few:
+        for j in np.argsort(_size(shortest, known), kind="stable"):
             used = _used(cone, [shortest])
-            if used[j]:
-                shorter = cone.shortest(open_, V, (known | used) & (np.arange(len(known)) != j), known)
-                shortest = shortest if shorter is None else shorter
+            if used[j] and not known[j]:
+                fewer = cone.shortest(open_, V, (known | used) & (np.arange(len(known)) != j), known)
+                shortest = shortest if fewer is None else fewer
     except UndecidedError as error:
         return V, f"{_UNNEEDED}: {error}"
     return shortest, ""
+
+
+def _size(V: FloatArray, known: BoolArray) -> FloatArray:
+    """How much V uses each feature; those `known` not at all."""
+    return np.where(known, 0.0, np.ptp(V[:, : len(known)], axis=0))
+
+
+def _largest(V: FloatArray, known: BoolArray, count: int) -> BoolArray:
+    """The features that V uses most beside those `known`."""
+    return np.isin(np.arange(len(known)), np.argsort(-_size(V, known), kind="stable")[:count])

@@ -159,13 +159,18 @@ class RecessionCone:
     def _linprog(
         self,
         cost: FloatArray,
-        A: sparse.csr_array,
+        A: Design,
         b: FloatArray,
-        E: sparse.csr_array,
+        E: Design,
         e: FloatArray,
         bounds: tuple[float, float | None],
+        *,
+        at_once: bool = False,
     ) -> Any:
-        """Least cost'x where A x <= b, E x = e; None if there is no such x. Multipliers are those of A and E."""
+        """Least cost'x where A x <= b, E x = e; None if there is no such x. Multipliers are those of A and E.
+
+        That there is none is asked again without presolve, unless it is to be said `at_once`.
+        """
         constraints = {
             "A_ub": _matrix(_MAGNIFIED * A),
             "b_ub": _MAGNIFIED * b,
@@ -186,7 +191,7 @@ class RecessionCone:
                 for part in (result.ineqlin, result.eqlin):
                     part.marginals = _MAGNIFIED * part.marginals
                 return result
-            if result.status == 2 and not presolve:
+            if result.status == 2 and (at_once or not presolve):
                 return None
         if result.status == 1:
             raise OutOfReachError("the time limit was reached")
@@ -273,14 +278,15 @@ class RecessionCone:
         margins = np.where(open_, rows.margins(V)[0], np.inf).ravel()
         pairs = np.union1d(self.pairs, _lowest(margins, self.batch))
         while True:
-            A, E = (sparse.csr_array(rows.gradients(some))[:, allowed] for some in (pairs, self.ties))
+            A, E = (_matrix(rows.gradients(some)[:, allowed]) for some in (pairs, self.ties))
             result = self._linprog(
                 np.tile(cost, 2),
-                sparse.hstack([-A, A]),
+                _beside(-A, A),
                 -open_.ravel()[pairs].astype(np.float64),
-                sparse.hstack([E, -E]),
+                _beside(E, -E),
                 np.zeros(E.shape[0]),
                 (0.0, None),
+                at_once=True,
             )
             if result is None:
                 return None
@@ -304,9 +310,13 @@ class RecessionCone:
         return np.flatnonzero(allowed)
 
 
-def _matrix(A: sparse.sparray) -> Design:
+def _matrix(A: Design) -> Design:
     """As `linprog` is fastest with: what is small, dense."""
-    return A.toarray() if A.shape[0] * A.shape[1] <= _SMALL_PROGRAM else sparse.csr_array(A)
+    return A.toarray() if sparse.issparse(A) and A.shape[0] * A.shape[1] <= _SMALL_PROGRAM else A
+
+
+def _beside(A: Design, B: Design) -> Design:
+    return sparse.hstack([A, B], format="csr") if sparse.issparse(A) else np.hstack([A, B])
 
 
 def _dual_bound(

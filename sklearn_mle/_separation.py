@@ -46,7 +46,7 @@ from ._typing import BoolArray, Design, FloatArray, IntArray
 # Margins of a candidate this far below its largest may be on their way to zero; a check of all rows follows.
 _CANDIDATE_SLACK = 1e-2
 # Seconds spent on separation of more rows, at least, where some are separated.
-_REST_SECONDS = 5.0
+_REST_SECONDS = 1.0
 # Seconds spent on the names of features, at least.
 _NAMING_SECONDS = 1.0
 
@@ -74,8 +74,9 @@ class SeparationFinding:
         Classes whose probability goes to 1 along `direction` in some row of theirs. Where there are none (a
         class is ruled out in some rows, but the others still share them), the classes ruled out.
     features : tuple of int
-        Columns of X that `direction` uses. None of them can be left out without losing separated rows,
-        unless `reason` says otherwise. Empty if the intercepts alone separate.
+        Columns of X that `direction` uses: those that separate on their own, and a combination for the pairs that they
+        leave, from which no column can be left out unless `reason` says otherwise. Empty if the intercepts alone
+        separate.
     reason : str
         What was left open and why: existence (UNDECIDED), whether separation is not complete after all
         (QUASI_COMPLETE), or whether all features named are needed. Empty if nothing was.
