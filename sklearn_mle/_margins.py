@@ -144,17 +144,18 @@ class ScaledRows:
         margins, rounding = self.margins(V)
         return self.outside & (margins > rounding)
 
-    def gradients(self, pairs: IntArray) -> sparse.csr_array:
-        """The a_ik of flat pairs i K + k, one a row, as functions of V_1 ... V_{K-1}, flat."""
+    def gradients(self, pairs: IntArray, columns: IntArray | None = None) -> sparse.csr_array:
+        """The a_ik of flat pairs i K + k, one a row, as functions of V_1 ... V_{K-1}, flat; of all columns or some."""
         row, other = np.divmod(pairs, self.n_classes)
-        design = sparse.coo_array(self.design(row))
+        width = self.q if columns is None else len(columns)
+        design = sparse.coo_array(self.design(row, columns))
         at, column = design.coords
         parts = []
         for sign, label in ((1.0, self.reference[row]), (-1.0, other)):
             free = label[at] > 0
-            parts.append((sign * design.data[free], at[free], (label[at[free]] - 1) * self.q + column[free]))
+            parts.append((sign * design.data[free], at[free], (label[at[free]] - 1) * width + column[free]))
         data, i, j = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return sparse.csr_array((data, (i, j)), shape=(len(pairs), (self.n_classes - 1) * self.q))
+        return sparse.csr_array((data, (i, j)), shape=(len(pairs), (self.n_classes - 1) * width))
 
     def total_gradient(self, pairs: BoolArray) -> tuple[FloatArray, float]:
         """The sum of a_ik over pairs (n, K), flat, and the rounding of it, in 1-norm."""

@@ -80,26 +80,26 @@ class RecessionCone:
 
         `features`, (p,) bool, restricts it to some columns of X, and the intercepts.
         """
-        basis = sparse.eye_array(self.unknowns, format="csc")[:, self._allowed(features)]
-        return self.maximise(*self.rows.total_gradient(open_), basis, open_)
+        return self.maximise(*self.rows.total_gradient(open_), self._allowed(features), open_)
 
     def maximise(
-        self, objective: FloatArray, noise: float, basis: Design, open_: BoolArray | None = None
+        self, objective: FloatArray, noise: float, space: FloatArray | IntArray, open_: BoolArray | None = None
     ) -> FloatArray | None:
-        """The direction of recession in the box, V = basis u, of largest objective; None if zero is its maximum.
+        """The direction of recession in the box of largest objective; None if zero is its maximum.
 
-        `noise` is what of the objective is rounding. With `open_`, the objective is the sum of margins there, and
-        V counts only if one is not zero.
+        `space` is where it lies: V = space u, or V zero but for the unknowns that `space` lists. `noise` is what of the
+        objective is rounding. With `open_`, the objective is the sum of margins there, and V counts only if one is not
+        zero.
         """
         rows = self.rows
-        if not basis.shape[1]:
+        if not space.size:
             return None
         self._check_size()
-        goal = basis.T @ objective
+        goal = objective[space] if space.ndim == 1 else space.T @ objective
         for self.tolerance in _LP_TOLERANCES:
             news = self.pairs
             while len(news):
-                A, E = (sparse.csr_array(rows.gradients(pairs) @ basis) for pairs in (self.pairs, self.ties))
+                A, E = (self._gradients(pairs, space) for pairs in (self.pairs, self.ties))
                 result = self._linprog(-goal, -A, np.zeros(A.shape[0]), E, np.zeros(E.shape[0]), (-1.0, 1.0))
                 assert result is not None  # zero is feasible
                 bound = np.inf
@@ -108,14 +108,14 @@ class RecessionCone:
                     bound = _dual_bound(goal, A, E, -result.ineqlin.marginals, result.eqlin.marginals, enough)
                     if bound <= enough:
                         return None
-                V = rows.unflatten(basis @ result.x)
+                V = self._direction(result.x, space)
                 wrong, news = self.violations(V)
                 if wrong.any() and wrong.max() <= _LP_NOISE:
                     # Ties by the thousand would join, each for its share of the noise.
                     cleaned = self.clean(V, _LP_NOISE)
                     if cleaned is not None and (open_ is None or np.any(open_ & rows.separated(cleaned))):
                         return cleaned
-                    V = rows.unflatten(basis @ self._refine(goal, A, E, result.x))
+                    V = self._direction(self._refine(goal, A, E, result.x), space)
                     wrong, news = self.violations(V)
                 self._join(wrong, news)
             if not wrong.any():
@@ -125,6 +125,21 @@ class RecessionCone:
                 if bound <= rounding[open_].sum():
                     return None
         raise UndecidedError("neither separation nor overlap exceeds rounding: the rows are on the border")
+
+    def _gradients(self, pairs: IntArray, space: FloatArray | IntArray) -> sparse.csr_array:
+        """The a_ik of pairs as functions of u, one a row."""
+        if space.ndim == 1:
+            own = space[: len(space) // (self.rows.n_classes - 1)].astype(np.intp, copy=False)
+            return self.rows.gradients(pairs, own)
+        return sparse.csr_array(self.rows.gradients(pairs) @ space)
+
+    def _direction(self, u: FloatArray, space: FloatArray | IntArray) -> FloatArray:
+        """V of u."""
+        if space.ndim == 2:
+            return self.rows.unflatten(space @ u)
+        v = np.zeros(self.unknowns)
+        v[space] = u
+        return self.rows.unflatten(v)
 
     def _check_size(self) -> None:
         if self.unknowns > _MAX_UNKNOWNS:
@@ -278,7 +293,7 @@ class RecessionCone:
         margins = np.where(open_, rows.margins(V)[0], np.inf).ravel()
         pairs = np.union1d(self.pairs, _lowest(margins, self.batch))
         while True:
-            A, E = (_matrix(rows.gradients(some)[:, allowed]) for some in (pairs, self.ties))
+            A, E = (_matrix(self._gradients(some, allowed)) for some in (pairs, self.ties))
             result = self._linprog(
                 np.tile(cost, 2),
                 _beside(-A, A),
@@ -290,9 +305,7 @@ class RecessionCone:
             )
             if result is None:
                 return None
-            v = np.zeros(self.unknowns)
-            v[allowed] = result.x[: len(allowed)] - result.x[len(allowed) :]
-            found = rows.unflatten(v)
+            found = self._direction(result.x[: len(allowed)] - result.x[len(allowed) :], allowed)
             short = np.where(rows.outside, rows.margins(found)[0] - open_, np.inf).ravel()
             short[pairs] = np.inf
             lowest = _lowest(short, self.batch)
@@ -302,7 +315,7 @@ class RecessionCone:
             pairs = np.union1d(pairs, news)
 
     def _allowed(self, features: BoolArray | None) -> IntArray:
-        """Unknowns of some features (p,) bool, and of the intercepts."""
+        """Unknowns of some features (p,) bool, and of the intercepts: the same of each class, class after class."""
         allowed = self.usable
         if features is not None:
             own = np.append(features, np.ones(int(self.rows.intercept), dtype=bool))
