@@ -52,8 +52,8 @@ def named(cone: RecessionCone, strict: BoolArray, V: FloatArray) -> tuple[FloatA
             return V, _used(cone, [V]), doubt or _MANY
         parts.append(_scaled(cone, found))
         open_ &= ~done
-    parts = _needed(cone, strict, parts)
-    return np.sum(parts, axis=0), _used(cone, parts), doubt
+    total = np.sum(_needed(cone, strict, parts), axis=0)
+    return total, _used(cone, [total]), doubt
 
 
 def _scaled(cone: RecessionCone, V: FloatArray) -> FloatArray:
