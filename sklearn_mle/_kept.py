@@ -6,6 +6,7 @@ nor blocks of rows. What a fit of little data costs is calls, not arithmetic, an
 
 import numpy as np
 
+from ._draws import representative
 from ._moments import moments_of_columns, square
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
@@ -28,7 +29,7 @@ def round_problem(objective: NegativeLogLikelihood, coordinates: Coordinates) ->
 def sampled_problem(problem: RoundProblem, n_rows: int, n_of_class: int, whole: IntArray | None = None) -> RoundProblem:
     """The problem on some rows that stand for all of them (`Samples.representative`)."""
     objective = problem.objective
-    samples = objective.samples.representative(n_rows, n_of_class, whole)
+    samples = representative(objective.samples, n_rows, n_of_class, whole)
     variance = 1 / objective.precision if objective.precision else np.inf
     return round_problem(NegativeLogLikelihood(objective.network, samples, variance), problem.coordinates)
 

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ._draws import drawn_evenly
 from ._kfac import DAMPING, Inputs, LayerCurvature
 from ._network import Network, Pass
 from ._objective import NegativeLogLikelihood
@@ -144,7 +145,7 @@ class NetworkProblem:
         samples = self.objective.samples
         if samples.n_rows < 1.5 * enough:
             return samples
-        rows = samples.sample(enough)
+        rows = drawn_evenly(samples, enough)
         return rows if rows.total_weight > 0 else samples
 
     def _inputs_of_first_layer(self) -> Inputs:

@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ._draws import SEED
 from ._layout import Layout
 from ._moments import draw_pairs, moments_of_columns, moments_of_rows, repeated, square
 from ._network import Network
 from ._products import sum_over_rows
-from ._samples import SEED, Block, Samples
+from ._samples import Block, Samples
 from ._softmax import curvature_product, nll_and_residual, pair_weights, softmax
 from ._typing import BoolArray, FloatArray, IntArray
 

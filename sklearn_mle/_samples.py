@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,6 @@ from ._products import own_product, sum_over_rows, times_rows
 from ._targets import rows_by_class
 from ._threads import available_threads, single_threaded_blas
 from ._typing import Design, FloatArray, IntArray, Targets
-
-# Draws are the same each time. The seed is none that data are generated from, which would then depend on the draws.
-SEED = 0x6D6C_65C5
 
 # The (J, B) temporaries of a block of rows stay in a core's own cache, its rows in the one that cores share; smaller
 # blocks spend their time between calls. Above 128 KiB the C library maps each temporary (B,) anew.
@@ -328,42 +325,6 @@ class Samples:
         rows = entr(self.y.astype(np.float64, copy=False)).sum(axis=0)
         return float(rows.sum() if self.w is None else rows @ self.w)
 
-    def sample(self, n_rows: int) -> "Samples":
-        """Some rows, drawn evenly, the same each time: fitting is deterministic."""
-        return self.subset(self._spread(n_rows))
-
-    def _spread(self, n_rows: int) -> IntArray:
-        """One row of each of so many stretches, drawn evenly."""
-        return np.minimum(_places(n_rows) * (self.n_rows / n_rows), self.n_rows - 1).astype(np.intp)
-
-    def representative(self, n_rows: int, n_of_class: int, whole: IntArray | None = None) -> "Samples":
-        """About so many rows that stand for all: their likelihood, with the weights they get, is without bias.
-
-        Rows are drawn with chances in proportion to their weight, larger ones in rare classes, of which there are to
-        be `n_of_class` rows where there are as many; what is drawn weighs its weight over its chance. The rows `whole`
-        are all there, at their own weight.
-        """
-        shares = self.class_weights
-        rates = np.maximum(n_rows / self.total_weight, n_of_class / np.maximum(shares, np.finfo(float).tiny))
-        if self.w is None and n_rows < self.n_rows and rates.min() == rates.max():
-            rows = self._spread(n_rows)
-            weights = np.full(n_rows, self.n_rows / n_rows)
-            if whole is not None:
-                others = ~np.isin(rows, whole)
-                rows = np.concatenate([rows[others], whole])
-                weights = np.concatenate([weights[others], np.ones(len(whole))])
-            return self.subset(rows).reweighted(weights)
-        chance = rates[self.y] if self.y.ndim == 1 else rates @ self.y
-        if self.w is not None:
-            chance = chance * self.w
-        if whole is not None:
-            chance[whole] = 1.0
-        rows = np.flatnonzero(np.random.default_rng(SEED).random(self.n_rows) < chance)
-        weights = 1 / np.minimum(chance[rows], 1.0)
-        if self.w is not None:
-            weights *= self.w[rows]
-        return self.subset(rows).reweighted(weights)
-
     def pilot_mean(self) -> FloatArray:
         """Means of a few evenly spaced rows: near enough to centre by before sums of squares are taken."""
         step = max(1, self.n_rows // 512)
@@ -457,14 +418,6 @@ class Samples:
         )
         other._pinned = self._pinned
         return other
-
-
-@lru_cache(maxsize=8)
-def _places(n_rows: int) -> FloatArray:
-    """A place in each of so many stretches of length one, drawn once."""
-    places = np.arange(n_rows) + np.random.default_rng(SEED).random(n_rows)
-    places.flags.writeable = False
-    return places
 
 
 class _Total:

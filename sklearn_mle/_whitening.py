@@ -8,6 +8,7 @@ import numpy as np
 from scipy import linalg
 from scipy.linalg import lapack
 
+from ._draws import drawn_evenly
 from ._samples import Samples
 from ._typing import FloatArray
 
@@ -67,7 +68,7 @@ def columns_of(samples: Samples, fit_intercept: bool, wide: bool) -> tuple[Colum
     """Statistics of the columns, and the rows that they are of: a sample does where all columns vary in it."""
     enough = max(_LEAST_MOMENT_ROWS, _MOMENT_ROWS * samples.n_features)
     if not wide and samples.n_rows >= _MANY_ROWS * enough:
-        rows = samples.sample(enough)
+        rows = drawn_evenly(samples, enough)
         if rows.total_weight > 0:
             columns = Columns(rows, fit_intercept, with_moments=True)
             if (columns.scale > 0).all():

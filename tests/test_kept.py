@@ -8,6 +8,7 @@ from sklearn.datasets import load_wine
 
 from sklearn_mle import SoftmaxMLEClassifier
 from sklearn_mle import _kept as module
+from sklearn_mle._draws import representative
 from sklearn_mle._kept import KeptProblem, round_problem, sampled_problem
 from sklearn_mle._layout import Layout
 from sklearn_mle._network import Network
@@ -134,7 +135,8 @@ def test_a_sample_stands_for_all_rows(K, case):
 def test_a_sample_has_rows_enough_of_a_rare_class():
     rng = np.random.default_rng(0)
     y = (rng.random(50_000) < 0.002).astype(np.int32)
-    samples = Samples(rng.normal(size=(50_000, 2)), y, None, n_classes=2).representative(1000, 60)
+    samples = Samples(rng.normal(size=(50_000, 2)), y, None, n_classes=2)
+    samples = representative(samples, 1000, 60)
     counts = np.bincount(samples.y)
     assert 35 < counts[1] < 90
     assert_allclose(samples.class_weights, np.bincount(y), rtol=0.3)
@@ -145,7 +147,8 @@ def test_a_sample_takes_a_class_of_few_rows_whole_and_none_without_weight():
     y[:20] = 1
     w = np.ones(5000)
     w[10:20] = 0.0
-    samples = Samples(np.arange(5000.0)[:, None], y, w, n_classes=2).representative(100, 50)
+    samples = Samples(np.arange(5000.0)[:, None], y, w, n_classes=2)
+    samples = representative(samples, 100, 50)
     rare = samples.y == 1
     assert_array_equal(samples.X[rare, 0], np.arange(10))
     assert_array_equal(samples.w[rare], 1.0)
