@@ -1,4 +1,4 @@
-"""The linear model, from arrays to estimate: coordinates, a solver, and whether the estimate exists.
+"""The linear model, from arrays to estimate: coordinates, a solver, and the way back.
 
 Everything below this file works on one problem; everything above hands in arrays and takes the estimate.
 """
@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import entr
 
 from ._auto import CurvatureSchedule
+from ._existence import examine
 from ._history import Controls, History
 from ._jeffreys import JeffreysProblem, jeffreys_problem
 from ._kept import round_problem
@@ -21,15 +22,10 @@ from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates, rewhitened
 from ._problem import RoundProblem
 from ._samples import Block, Samples
-from ._separation import SeparationFinding, SeparationKind, diagnose_separation
+from ._separation import SeparationFinding
 from ._softmax import ABSENT_LOGIT
 from ._typing import Design, FloatArray, IntArray, Targets
 
-# A Newton step that still moves the logits of a row by this much, where nothing is left to gain, points to a
-# minimum at infinity: along a direction of recession each step moves them by about one.
-_MOVING_LOGITS = 0.3
-# With a Hessian of some steps before, s, s exp(-s), and so on from one.
-_MOVING_LOGITS_OF_OLD = 0.1
 # Iterations of solver="auto" after which it takes coordinates in which the problem is round where it has come to.
 _PATIENT_ITERATIONS = 100
 
@@ -133,7 +129,7 @@ def _estimate(
     setting, schedule, solution = _carried_on(setting, schedule, controls, solution)
     finding = None
     if np.isinf(model.C) and setting.box is None and model.prior != "jeffreys":
-        solution, finding = _examine(setting.problem, schedule, controls, solution, few)
+        solution, finding = examine(setting.problem, schedule, controls, solution, few)
         if finding is None:
             setting, _, solution = _carried_on(setting, schedule, controls, solution, watch=False)
     problem = setting.problem
@@ -324,89 +320,6 @@ def _theta(
     basis = coordinates.basis
     intercepts = basis @ (basis.T @ b) if coordinates.layout.fit_intercept else None
     return coordinates.layout.pack([(basis @ (basis.T @ W), intercepts)])
-
-
-def _examine(
-    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution, few: int
-) -> tuple[Solution, SeparationFinding | None]:
-    """Ask whether the maximum is attained, where the last Newton step leaves room for doubt.
-
-    Where it is, iterations go on that were ended as they made for infinity: a `few`.
-    """
-    samples = problem.objective.samples
-    least = 1.0 if samples.w is None else float(samples.w[samples.w > 0].min())
-    # No row costs log 2: each is more probable than not, and the estimate itself separates them all.
-    separates = samples.y.ndim == 1 and solution.value < least * np.log(2)
-    if separates and solution.value <= controls.tol:
-        # The supremum is 0, whatever single precision makes of the curvature there.
-        solution = replace(solution, converged=True)
-    if not solution.converged or not problem.size:
-        return solution, None
-    finding = None
-    # The way that was gone, where it leads to separation, or not even rounding is left of the gradient to ask for more.
-    step, decrement = solution.psi, np.inf
-    if not separates:
-        asked = _next_step(problem, schedule, controls, solution)
-        if asked is not None and asked.any():
-            step, decrement = asked, solution.decrement if solution.step is not None else np.inf
-    if separates or problem.moves_logits(solution.psi, step, decrement, _moving(solution)):
-        direction = problem.coordinates.push(step) if separates else problem.coordinates.push_direction(step)
-        finding = _diagnose(problem, direction, problem.coordinates.push(solution.psi))
-        if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
-            return solution, finding
-    if solution.crawling:
-        undecided = finding is not None and finding.kind is SeparationKind.UNDECIDED
-        if not undecided:
-            controls = replace(controls, max_iter=min(controls.max_iter, len(controls.history.objective) + few))
-        solution = polish(problem, schedule, controls, solution.psi, watch=False)
-        if (
-            undecided
-            and solution.step is not None
-            and problem.moves_logits(solution.psi, solution.step, solution.decrement, _moving(solution))
-        ):
-            return solution, finding
-    return solution, None
-
-
-def _moving(solution: Solution) -> float:
-    """Logits by which the last step of a crawl moves some row at least."""
-    return _MOVING_LOGITS if solution.result.get("fresh", True) else _MOVING_LOGITS_OF_OLD
-
-
-def _next_step(
-    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution
-) -> FloatArray | None:
-    """The next step of Newton's, by psi: along a direction of recession it moves the logits."""
-    if solution.step is not None:
-        return solution.step
-    # What a callable has found stands, but one Newton step is asked for.
-    return polish(problem, schedule, controls, solution.psi, max_iter=0).step
-
-
-def _diagnose(problem: RoundProblem, direction: FloatArray, theta: FloatArray) -> SeparationFinding:
-    samples = problem.objective.samples
-    candidate, estimate = (_original(problem, way) for way in (direction, theta))
-    y = samples.y if samples.y.ndim == 1 else samples.y.T
-    return diagnose_separation(
-        samples.X,
-        y,
-        samples.w,
-        n_classes=samples.n_classes,
-        fit_intercept=problem.objective.layout.fit_intercept,
-        candidate=candidate,
-        estimate=estimate,
-    )
-
-
-def _original(problem: RoundProblem, theta: FloatArray) -> FloatArray:
-    """Theta in columns as they were given, (K, p + fit_intercept)."""
-    samples, layout = problem.objective.samples, problem.objective.layout
-    ((W, b),) = layout.unpack(theta)
-    if b is not None:
-        if samples.shift is not None:
-            b = b - W @ samples.shift.astype(np.float64)
-        W = np.column_stack([W, b])
-    return np.vstack([np.zeros_like(W), W]) if layout.widths[-1] == 1 else W
 
 
 def _least_norm_in_box(W: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:

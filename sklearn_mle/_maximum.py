@@ -19,6 +19,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from ._curvature import DenseCurvature
+from ._existence import MOVING_LOGITS, question
 from ._history import POLISHED_SIZE
 from ._jeffreys import JeffreysProblem
 from ._layout import Layout, gauge_basis
@@ -33,8 +34,6 @@ from ._subspace import minimize_on_subspace
 from ._targets import aligned_distributions, check_weights, is_matrix, label_indices
 from ._typing import Design, FloatArray, IntArray, Targets
 
-# A Newton step from a maximum moves no logit; along a direction of recession it moves some by about one.
-_MOVING_LOGITS = 0.3
 # Variance of a coordinate, one at the model without features, above which separation is looked for.
 _DOUBTFUL_VARIANCE = 1e6
 # Half the squared length of the score, in the metric of the information, of a maximum: 3e-4 standard errors.
@@ -265,12 +264,12 @@ def _refuse_separated(
 ) -> None:
     curvature = DenseCurvature(information)
     step = problem.coordinates.push_direction(-curvature.solve(grad))
-    moving = not np.isfinite(step).all() or problem.objective.largest_logit_change(step) > _MOVING_LOGITS
+    moving = not np.isfinite(step).all() or problem.objective.largest_logit_change(step) > MOVING_LOGITS
     largest = np.square(lapack.dtrtri(curvature.factor, lower=1)[0]).sum(axis=0).max()
     if not moving and largest <= _DOUBTFUL_VARIANCE:
         return
-    question = _question(samples, problem, step)
-    finding = diagnose_separation(**question)
+    asked = question(problem, step, problem.coordinates.origin)
+    finding = diagnose_separation(**asked)
     if finding.kind is SeparationKind.OVERLAP or (finding.kind is SeparationKind.UNDECIDED and not moving):
         return
     remedy = (
@@ -288,25 +287,8 @@ def _refuse_separated(
     raise ValueError(
         f"Classes are {how} separated: {_listed(model.classifier.classes_[list(finding.classes)])}, by {by}. No "
         f"maximum-likelihood estimate exists: coefficients grow without bound, and standard errors, tests and "
-        f"intervals have no meaning.{_which_diverge(model, question, finding.kind)} {remedy}"
+        f"intervals have no meaning.{_which_diverge(model, asked, finding.kind)} {remedy}"
     )
-
-
-def _question(samples: Samples, problem: RoundProblem, step: FloatArray) -> dict[str, Any]:
-    """Arguments of `diagnose_separation`, with a step as the direction to try first."""
-    layout = problem.coordinates.layout
-    ((W, b),) = layout.unpack(step)
-    candidate = W
-    if b is not None:
-        candidate = np.column_stack([W, b if samples.shift is None else b - W @ samples.shift])
-    return {
-        "X": samples.X,
-        "Y": samples.y if samples.y.ndim == 1 else samples.y.T,
-        "sample_weight": samples.w,
-        "n_classes": samples.n_classes,
-        "fit_intercept": layout.fit_intercept,
-        "candidate": candidate if np.isfinite(candidate).all() else None,
-    }
 
 
 def _which_diverge(model: FittedModel, question: dict[str, Any], kind: SeparationKind) -> str:

@@ -203,6 +203,7 @@ def recession_signs(
     fit_intercept: bool = True,
     base_class: int = 0,
     candidate: FloatArray | None = None,
+    estimate: FloatArray | None = None,
     time_limit: float = 20.0,
 ) -> FloatArray:
     """What becomes of each coefficient, relative to a base class, as the likelihood tends to its supremum.
@@ -220,7 +221,7 @@ def recession_signs(
 
     Parameters
     ----------
-    X, Y, sample_weight, n_classes, fit_intercept, candidate, time_limit
+    X, Y, sample_weight, n_classes, fit_intercept, candidate, estimate, time_limit
         As for `diagnose_separation`.
     base_class : int
         The class whose coefficients are zero.
@@ -236,7 +237,7 @@ def recession_signs(
         If the time did not suffice to find the cone.
     """
     rows = ScaledRows(X, Y, n_classes, sample_weight, fit_intercept)
-    cone, strict, V, undecided = _relative_interior(rows, candidate, None, time.monotonic() + time_limit)
+    cone, strict, V, undecided = _relative_interior(rows, candidate, estimate, time.monotonic() + time_limit)
     if undecided:
         raise ValueError(f"{SeparationKind.UNDECIDED.value}: {undecided}")
     if cone.unknowns > MAX_PROJECTED:

@@ -1,0 +1,102 @@
+"""Is the maximum attained? Asked of a solution, where its last Newton step leaves room for doubt."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ._auto import CurvatureSchedule
+from ._history import Controls
+from ._minimize import Solution, polish
+from ._problem import RoundProblem
+from ._separation import SeparationFinding, SeparationKind, diagnose_separation
+from ._typing import FloatArray
+
+# A Newton step that still moves the logits of a row by this much, where nothing is left to gain, points to a
+# minimum at infinity: along a direction of recession each step moves them by about one.
+MOVING_LOGITS = 0.3
+# With a Hessian of some steps before, s, s exp(-s), and so on from one.
+_MOVING_LOGITS_OF_OLD = 0.1
+
+
+def examine(
+    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution, few: int
+) -> tuple[Solution, SeparationFinding | None]:
+    """Ask whether the maximum is attained, where the last Newton step leaves room for doubt.
+
+    Where it is, iterations go on that were ended as they made for infinity: a `few`.
+    """
+    samples = problem.objective.samples
+    least = 1.0 if samples.w is None else float(samples.w[samples.w > 0].min())
+    # No row costs log 2: each is more probable than not, and the estimate itself separates them all.
+    separates = samples.y.ndim == 1 and solution.value < least * np.log(2)
+    if separates and solution.value <= controls.tol:
+        # The supremum is 0, whatever single precision makes of the curvature there.
+        solution = replace(solution, converged=True)
+    if not solution.converged or not problem.size:
+        return solution, None
+    finding = None
+    # The way that was gone, where it leads to separation, or not even rounding is left of the gradient to ask for more.
+    step, decrement = solution.psi, np.inf
+    if not separates:
+        asked = _next_step(problem, schedule, controls, solution)
+        if asked is not None and asked.any():
+            step, decrement = asked, solution.decrement if solution.step is not None else np.inf
+    if separates or problem.moves_logits(solution.psi, step, decrement, _moving(solution)):
+        direction = problem.coordinates.push(step) if separates else problem.coordinates.push_direction(step)
+        finding = diagnose_separation(**question(problem, direction, problem.coordinates.push(solution.psi)))
+        if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
+            return solution, finding
+    if solution.crawling:
+        undecided = finding is not None and finding.kind is SeparationKind.UNDECIDED
+        if not undecided:
+            controls = replace(controls, max_iter=min(controls.max_iter, len(controls.history.objective) + few))
+        solution = polish(problem, schedule, controls, solution.psi, watch=False)
+        if (
+            undecided
+            and solution.step is not None
+            and problem.moves_logits(solution.psi, solution.step, solution.decrement, _moving(solution))
+        ):
+            return solution, finding
+    return solution, None
+
+
+def _moving(solution: Solution) -> float:
+    """Logits by which the last step of a crawl moves some row at least."""
+    return MOVING_LOGITS if solution.result.get("fresh", True) else _MOVING_LOGITS_OF_OLD
+
+
+def _next_step(
+    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution
+) -> FloatArray | None:
+    """The next step of Newton's, by psi: along a direction of recession it moves the logits."""
+    if solution.step is not None:
+        return solution.step
+    # What a callable has found stands, but one Newton step is asked for.
+    return polish(problem, schedule, controls, solution.psi, max_iter=0).step
+
+
+def question(problem: RoundProblem, direction: FloatArray, theta: FloatArray) -> dict[str, Any]:
+    """Arguments of `diagnose_separation` and `recession_signs`, by a direction to try and an estimate, as theta."""
+    samples = problem.objective.samples
+    candidate, estimate = (_in_given_columns(problem, way) for way in (direction, theta))
+    return {
+        "X": samples.X,
+        "Y": samples.y if samples.y.ndim == 1 else samples.y.T,
+        "sample_weight": samples.w,
+        "n_classes": samples.n_classes,
+        "fit_intercept": problem.objective.layout.fit_intercept,
+        "candidate": candidate if np.isfinite(candidate).all() else None,
+        "estimate": estimate,
+    }
+
+
+def _in_given_columns(problem: RoundProblem, theta: FloatArray) -> FloatArray:
+    """Theta in columns as they were given, (K, p + fit_intercept)."""
+    samples, layout = problem.objective.samples, problem.objective.layout
+    ((W, b),) = layout.unpack(theta)
+    if b is not None:
+        if samples.shift is not None:
+            b = b - W @ samples.shift.astype(np.float64)
+        W = np.column_stack([W, b])
+    return np.vstack([np.zeros_like(W), W]) if layout.widths[-1] == 1 else W
