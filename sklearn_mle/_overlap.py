@@ -8,8 +8,9 @@ make 0. A maximum of the likelihood has such multipliers in its probabilities, s
     mu_ik <- mu_ik (1 - a_ik'u),    (sum mu_ik a_ik a_ik') u = r = sum mu_ik a_ik,
 
 down to the rounding of r. In the box |V| <= 1 then m_ik <= |r|_1 / mu_ik: pairs of large mu are level in all directions
-of recession; and so are those that are level wherever the former are. A look at the rows or two does what
-linear programs do with many more.
+of recession; and so are those that are level wherever the former are. The others, whose multipliers are small
+beside those, are asked in what is left of the space. A look at the rows or two does what linear programs do with
+many more.
 """
 
 import numpy as np
@@ -42,30 +43,47 @@ def nothing_left(cone: RecessionCone, open_: BoolArray, estimate: FloatArray) ->
         return False
     enough = NOTHING + rows.total_gradient(open_)[1]
     mu = _probabilities(cone, open_, estimate)
+    level = np.zeros_like(open_)
+    space: FloatArray = np.eye(cone.unknowns)[:, free]
+    # Of no special position: where it is level, all directions are that are level where it was made so.
+    some = np.random.default_rng(0).standard_normal((rows.n_classes, rows.q)) * rows.usable
+    while np.any(open_ & ~level):
+        mu = np.where(level, 0.0, mu)
+        mu /= max(mu.max(), np.finfo(np.float64).tiny)
+        mu, least = _balanced(cone, mu, space, enough)
+        sure = mu >= least
+        if not sure.any():
+            return False
+        try:
+            some, space = cone.level(some - some[0], level | sure)
+        except UndecidedError:
+            return False
+        margins, rounding = rows.margins(some)
+        level = open_ & (np.abs(margins) <= rounding)
+    return True
+
+
+def _balanced(cone: RecessionCone, mu: FloatArray, space: FloatArray, enough: float) -> tuple[FloatArray, float]:
+    """Multipliers near to mu that sum to zero in a space, but for rounding, and from which of them on a pair is level.
+
+    That is infinite where there are none.
+    """
     for _ in range(_ROUNDS):
         r, metric = _moments(cone, mu)
-        level_from = np.abs(r[free]).sum() / enough
-        if level_from <= _SURE:
-            break
-        scale = np.sqrt(np.maximum(metric.diagonal()[free], np.finfo(np.float64).tiny))
-        metric = metric[np.ix_(free, free)] / scale / scale[:, np.newaxis]
+        r = space.T @ r
+        least = float(np.abs(space @ r).sum()) / enough
+        if least <= _SURE:
+            return mu, max(least, np.finfo(np.float64).tiny)
+        metric = space.T @ metric @ space
+        scale = np.sqrt(np.maximum(metric.diagonal(), np.finfo(np.float64).tiny))
+        metric = metric / scale / scale[:, np.newaxis]
         metric[np.diag_indices_from(metric)] += _RIDGE
-        u = np.zeros(cone.unknowns)
         try:
-            u[free] = linalg.solve(metric, r[free] / scale, assume_a="pos") / scale
+            u = space @ (linalg.solve(metric, r / scale, assume_a="pos") / scale)
         except linalg.LinAlgError:
-            return False
-        mu *= np.maximum(1.0 - rows.margins(rows.unflatten(u))[0], 0.0)
-    else:
-        return False
-    # Of no special position: where it is level, all directions are that are level where the multipliers are large.
-    some = np.random.default_rng(0).standard_normal((rows.n_classes, rows.q)) * rows.usable
-    try:
-        some, _ = cone.level(some - some[0], mu >= max(level_from, np.finfo(np.float64).tiny))
-    except UndecidedError:
-        return False
-    margins, rounding = rows.margins(some)
-    return not np.any(open_ & (np.abs(margins) > rounding))
+            break
+        mu = mu * np.maximum(1.0 - cone.rows.margins(cone.rows.unflatten(u))[0], 0.0)
+    return mu, np.inf
 
 
 def _probabilities(cone: RecessionCone, open_: BoolArray, V: FloatArray) -> FloatArray:
