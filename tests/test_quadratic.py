@@ -44,7 +44,9 @@ def test_what_is_left_is_a_share_of_the_gain(seed, box, condition):
     total = objective(hessian, x, g, region, x) - objective(hessian, x, g, region, end)
     assert more <= 1e-12 * max(1, total)
     assert total - reached <= 0.05 * total
-    assert rest >= -1e-9 * max(1, total)
+    # Steps of 1e9 along flat directions: what is told of them is good to the rounding of the Hessian's entries.
+    rounding = np.finfo(float).eps * np.abs(s) @ np.abs(hessian) @ np.abs(s)
+    assert rest >= -min(1e-9 * max(1, total) + rounding, 1e-6 * max(1, total))
     slope = region.slope(end, g + hessian @ (end - x))
     assert np.abs(slope).max() <= 1e-5 * max(1, np.abs(hessian @ s).max())
 
