@@ -91,10 +91,8 @@ def main():
         target = penalised_mean_nll(X, y, model.coef_, model.intercept_, np.inf)
         peer, theirs = best_peer(standardise(X)[0], y, target, args.repeats)
         kind = finding.kind.name.lower().replace("_", "-")
-        print(
-            f"| {name} | {kind} | {len(finding.features)} of {X.shape[1]} | {1e3 * seconds:.1f} | {1e3 * diagnosis:.1f} | "
-            f"{peer} | {1e3 * theirs:.1f} |"
-        )
+        named, times = f"{len(finding.features)} of {X.shape[1]}", f"{1e3 * seconds:.1f} | {1e3 * diagnosis:.1f}"
+        print(f"| {name} | {kind} | {named} | {times} | {peer} | {1e3 * theirs:.1f} |")
 
 
 if __name__ == "__main__":

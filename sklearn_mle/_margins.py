@@ -126,7 +126,8 @@ class ScaledRows:
     def margins(self, V: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Margins m_ik of V (zero for k = c), and what rounding alone can make of a margin of zero."""
         z, size = np.empty((self.n, self.n_classes)), np.empty((self.n, self.n_classes))
-        used = np.flatnonzero(V.any(axis=0))
+        # An intercept of zero may be one but for rounding.
+        used = np.flatnonzero(V.any(axis=0) | (np.arange(self.q) >= self.q - self.intercept))
         columns = used if len(used) < self.q else None
         W = V[:, used]
         # Each coefficient of V is known to a rounding of the largest; an entry of X, to its own.

@@ -108,6 +108,7 @@ def _combination(cone: RecessionCone, open_: BoolArray, V: FloatArray, known: Bo
         few = np.zeros_like(V)
         few[:, : len(known)] = np.where(_largest(V, known, _FEW), V[:, : len(known)], 0.0)
         return few, ""
+    shortest = None
     try:
         shortest = cone.shortest(open_, V, _used(cone, [V]), known)
         if shortest is None:
@@ -127,7 +128,7 @@ def _combination(cone: RecessionCone, open_: BoolArray, V: FloatArray, known: Bo
                 fewer = cone.shortest(open_, V, (known | used) & (np.arange(len(known)) != j), known)
                 shortest = shortest if fewer is None else fewer
     except UndecidedError as error:
-        return V, f"{_UNNEEDED}: {error}"
+        return V if shortest is None else shortest, f"{_UNNEEDED}: {error}"
     return shortest, ""
 
 

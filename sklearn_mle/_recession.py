@@ -26,7 +26,7 @@ _LP_NOISE = 1e-8
 NOTHING = 1e-12
 # Entries of a program below which SciPy prepares it faster as a dense one.
 _SMALL_PROGRAM = 2**12
-# By how much margins may be short of 1 in a shortest direction, and what a feature of it costs that is named already.
+# By how much margins may be short of 1 in a shortest direction, and what a coefficient of it costs that names nothing.
 _SHORT = 0.5
 _FREE = 1e-2
 # Values of the program, relative to its coefficients, from which on a proof of zero is tried.
@@ -112,7 +112,7 @@ class RecessionCone:
                 wrong, news = self.violations(V)
                 if wrong.any() and wrong.max() <= _LP_NOISE:
                     # Ties by the thousand would join, each for its share of the noise.
-                    cleaned = self.clean(V, _LP_NOISE)
+                    cleaned = self.clean(V, _LP_NOISE, space.astype(np.intp, copy=False) if space.ndim == 1 else None)
                     if cleaned is not None and (open_ is None or np.any(open_ & rows.separated(cleaned))):
                         return cleaned
                     V = self._direction(self._refine(goal, A, E, result.x), space)
@@ -212,13 +212,15 @@ class RecessionCone:
             raise OutOfReachError("the time limit was reached")
         raise UndecidedError(f"linear program: {result.message}")
 
-    def level(self, V: FloatArray, tied: BoolArray) -> tuple[FloatArray, FloatArray]:
+    def level(self, V: FloatArray, tied: BoolArray, used: IntArray | None = None) -> tuple[FloatArray, FloatArray]:
         """V with its margins in the pairs `tied` set to zero, and a basis of the directions V was projected on.
 
+        V is zero but for the unknowns `used`, and stays so; all are where none are said.
         The rows that matter are few, and found as in `maximise`: those of the largest margins join. For V of no
         special position the basis spans all directions that are level in `tied`.
         """
-        rows, used = self.rows, np.flatnonzero(self.usable)
+        rows = self.rows
+        used = np.flatnonzero(self.usable) if used is None else used.astype(np.intp, copy=False)
         chosen, null = np.empty(0, dtype=np.intp), np.eye(len(used))
         triangle = np.empty((0, len(used)))
         # A spread over the pairs of classes spans most of what is to be level, at once.
@@ -236,7 +238,7 @@ class RecessionCone:
                 basis[used] = null
                 return V, basis
             chosen = np.union1d(chosen, worst)
-            A = rows.gradients(worst).toarray()[:, used]
+            A = self._gradients(worst, used).toarray()
             A /= np.maximum(np.linalg.norm(A, axis=1, keepdims=True), np.finfo(np.float64).tiny)
             # All rows so far, rotated into no more than there are unknowns: the null space is the same.
             triangle = linalg.qr(np.vstack([triangle, A]), mode="r")[0][: len(used)]
@@ -258,18 +260,18 @@ class RecessionCone:
                 chosen.append(at[::step] * rows.n_classes + k)
         return np.concatenate(chosen).astype(np.intp)
 
-    def clean(self, V: FloatArray, slack: float) -> FloatArray | None:
+    def clean(self, V: FloatArray, slack: float, used: IntArray | None = None) -> FloatArray | None:
         """V with its small margins set to zero; None if that is no direction of recession.
 
         Small is what lies below the widest gap between margins, at most `slack` of the largest. A limit is
         approached, not met: this is the direction that V is on its way to.
         """
-        if self.unknowns > MAX_PROJECTED:
+        if (self.unknowns if used is None else len(used)) > MAX_PROJECTED:
             return None
         margins, _ = self.rows.margins(V)
         near = np.abs(margins) <= _below_the_gap(np.abs(margins[self.rows.outside]), slack)
         try:
-            V, _ = self.level(V, (self.rows.outside & near) | self.rows.inside)
+            V, _ = self.level(V, (self.rows.outside & near) | self.rows.inside, used)
         except UndecidedError:
             return None
         return None if self.violations(V)[0].any() else V
@@ -279,17 +281,17 @@ class RecessionCone:
 
         That is the support vector machine of the 1-norm, its margin hard (Bradley and Mangasarian, 1998, ICML, 82-90).
         What features it uses is what counts: the tolerances of the program are not looked after. The `free` ones, which
-        are used already, cost next to nothing. V is a direction strict in `open_`. None if there is none by these
-        features.
+        are used already, cost next to nothing, as intercepts do. V is a direction strict in `open_`. None if there is
+        none by these features.
         """
         rows = self.rows
         self._check_size()
         allowed = self._allowed(features)
         if not len(allowed):
             return None
-        cost = np.tile(np.where(np.append(free, np.zeros(int(rows.intercept))), _FREE, 1.0), rows.n_classes - 1)[
-            allowed
-        ]
+        # Intercepts name nothing.
+        cost = np.where(np.append(free, np.ones(int(rows.intercept))), _FREE, 1.0)
+        cost = np.tile(cost, rows.n_classes - 1)[allowed]
         margins = np.where(open_, rows.margins(V)[0], np.inf).ravel()
         pairs = np.union1d(self.pairs, _lowest(margins, self.batch))
         while True:

@@ -160,15 +160,23 @@ def _relative_interior(
     open_, total = rows.outside.copy(), None
     guess = None if candidate is None else rows.from_original(candidate)
     cone = RecessionCone(rows, None if guess is None else rows.margins(guess)[0], deadline)
-    known = _known_directions(cone, guess)
+    known, asked = _known_directions(cone, guess), 0
+
+    def proved() -> bool:
+        nonlocal asked
+        before, asked = asked, int(np.count_nonzero(open_))
+        return estimate is not None and before != asked and nothing_left(cone, open_, rows.from_original(estimate))
+
     while open_.any():
         try:
+            # Where columns separate on their own there often is nothing else.
+            if total is not None and proved():
+                break
             V = next(known, None)
-            if V is None and estimate is not None:
-                if nothing_left(cone, open_, rows.from_original(estimate)):
+            if V is None:
+                if proved():
                     break
-                estimate = None
-            V = cone.find(open_) if V is None else V
+                V = cone.find(open_)
         except UndecidedError as error:
             return cone, rows.outside & ~open_, total, str(error)
         if V is None:

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn_mle._margins import ScaledRows
 from sklearn_mle._overlap import nothing_left
 from sklearn_mle._recession import RecessionCone
+from sklearn_mle._separation import SeparationKind, diagnose_separation
 
 SMALL = st.integers(-2, 2)
 
@@ -61,6 +62,35 @@ def test_a_fit_proves_it(K, collinear):
     left = rows.outside & (dummy == 0)[:, None]
     assert not nothing_left(cone, rows.outside, rows.from_original(estimate))
     assert nothing_left(cone, left, rows.from_original(estimate))
+
+
+def test_ties_that_cancel_exactly_hide_nothing():
+    # The pair of rows 0 and 2 balances at 1/2 each; what the others add, e^-20 or so, is below the rounding of that.
+    X, y = np.array([[1.0, 1], [1, -1], [1, 1], [-1, -1], [-1, -1]]), np.array([1, 1, 0, 1, 0])
+    for far in (1.0, 10.0, 20.0, 40.0, 300.0):
+        estimate = far * np.array([[0.0, 0.0], [1.0, -1.0]])
+        finding = diagnose_separation(X, y, fit_intercept=False, estimate=estimate)
+        assert finding.kind is SeparationKind.QUASI_COMPLETE
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.floats(10.0, 100.0))
+def test_planted_directions_are_never_proved_away(seed, K, far):
+    rng = np.random.default_rng(seed)
+    n, p = rng.integers(5, 20), rng.integers(2, 4)
+    X, V = rng.integers(-1, 2, (n, p)).astype(float), rng.integers(-1, 2, (K, p))
+    logits = X @ V.T
+    # Of the classes that tie for the largest logit, any.
+    y = np.array([rng.choice(np.flatnonzero(row == row.max())) for row in logits])
+    rows, cone = cone_of(X, y, K, intercept=False)
+    if rows.separated(rows.from_original(V)).any():
+        assert not nothing_left(cone, rows.outside, rows.from_original(far * V))
+
+
+def test_estimates_that_are_no_numbers_prove_nothing():
+    X, y = np.array([[0.0], [1.0], [1.0], [2.0]]), np.array([0, 1, 0, 1])
+    rows, cone = cone_of(X, y, 2)
+    for bad in (np.nan, np.inf):
+        assert not nothing_left(cone, rows.outside, np.full((2, 2), bad))
 
 
 def test_it_is_not_tried_where_programs_are_better():
