@@ -27,7 +27,9 @@ from ._moments import moments_of_rows
 from ._recession import RecessionCone
 from ._typing import BoolArray, FloatArray
 
-_ROUNDS = 5
+# What a look leaves of r, at most, where there is use in another one; and what may be left, in roundings.
+_MENDED = 0.1
+_ROUNDINGS = 100.0
 # Relative to the diagonal: collinear columns, and what only separated pairs see, must not stop the solution.
 _RIDGE = 1e-12
 # Curvature, over a delta and over the rounding of the largest, from which on it counts.
@@ -52,12 +54,14 @@ def nothing_left(cone: RecessionCone, open_: BoolArray, estimate: FloatArray) ->
         mu = _probabilities(cone, open_, estimate)
     if not np.isfinite(mu).all():
         return False
-    for left in range(_ROUNDS, -1, -1):
+    before = np.inf
+    while True:
         r, rounding, metric, largest = _moments(cone, mu)
         r, metric = r[free], metric[np.ix_(free, free)]
         size = float(np.abs(r).sum())
-        if size <= rounding or not left:
+        if size <= rounding or size > _MENDED * before:
             break
+        before = size
         scale = 1 / np.sqrt(np.maximum(metric.diagonal(), np.finfo(np.float64).tiny))
         round_metric = metric * scale * scale[:, np.newaxis]
         round_metric[np.diag_indices_from(round_metric)] += _RIDGE
@@ -67,6 +71,8 @@ def nothing_left(cone: RecessionCone, open_: BoolArray, estimate: FloatArray) ->
         except linalg.LinAlgError:
             return False
         mu *= np.maximum(1.0 - rows.margins(rows.unflatten(u))[0], 0.0)
+    if size > _ROUNDINGS * rounding:
+        return False
     curvatures, directions = linalg.eigh(metric)
     noise = len(free) * EPS * curvatures[-1]
     flat = curvatures <= _CAUTION * max(largest * (size + rounding), noise)

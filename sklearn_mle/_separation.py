@@ -169,14 +169,12 @@ def _relative_interior(
 
     while open_.any():
         try:
-            # Where columns separate on their own there often is nothing else.
-            if total is not None and proved():
-                break
             V = next(known, None)
             if V is None:
                 if proved():
                     break
-                V = cone.find(open_)
+                V = next(known, None)
+                V = cone.find(open_) if V is None else V
         except UndecidedError as error:
             return cone, rows.outside & ~open_, total, str(error)
         if V is None:
@@ -191,15 +189,25 @@ def _relative_interior(
     return cone, rows.outside & ~open_, total, ""
 
 
-def _known_directions(cone: RecessionCone, guess: FloatArray | None) -> Iterator[FloatArray]:
-    """Directions of recession that need no linear program: by single columns, and what a guess may be on its way to."""
+def _known_directions(cone: RecessionCone, guess: FloatArray | None) -> Iterator[FloatArray | None]:
+    """Directions of recession that need no linear program: by single columns, and what a guess may be on its way to.
+
+    A None between them is where to ask for a proof that there are no others, as often there are none beside columns.
+    """
     splits = cone.rows.column_splits()
-    if splits is not None and not cone.violations(splits.direction())[0].any():
+    alone = splits is not None and not cone.violations(splits.direction())[0].any()
+    if splits is not None and alone:
         yield splits.direction()
-    if guess is not None:
-        V = cone.clean(guess, _CANDIDATE_SLACK) if cone.violations(guess)[0].any() else guess
-        if V is not None:
-            yield V
+    if guess is None:
+        return
+    if not cone.violations(guess)[0].any():
+        yield guess
+        return
+    if alone:
+        yield None
+    V = cone.clean(guess, _CANDIDATE_SLACK)
+    if V is not None:
+        yield V
 
 
 def recession_signs(
