@@ -444,6 +444,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         features = [f"x{j}" if names is None else str(names[j]) for j in finding.features]
         by = f"features {_listed(features)}" if features else "the intercept"
+        by += f" ({finding.reason})" if finding.reason else ""
         how = "completely" if finding.kind is SeparationKind.COMPLETE else "quasi-completely"
         return (
             f"{without}Classes are {how} separated: {involved}, by {by}. The maximum-likelihood estimate does not "

@@ -284,6 +284,7 @@ def _refuse_separated(
     how = "completely" if finding.kind is SeparationKind.COMPLETE else "quasi-completely"
     features = [model.names[j] for j in finding.features]
     by = f"features {_listed(features)}" if features else "the intercept"
+    by += f" ({finding.reason})" if finding.reason else ""
     raise ValueError(
         f"Classes are {how} separated: {_listed(model.classifier.classes_[list(finding.classes)])}, by {by}. No "
         f"maximum-likelihood estimate exists: coefficients grow without bound, and standard errors, tests and "

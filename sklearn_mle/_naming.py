@@ -15,10 +15,10 @@ from ._typing import BoolArray, FloatArray
 _FEW = 8
 # Columns that separate on their own, likewise.
 _MANY_ALONE = 64
-# Unknowns of a program that chooses columns; beyond, the largest of a direction known are tried.
+# Unknowns of a program that chooses among all columns.
 _MAX_SHORTEST = 400
-_UNNEEDED = "features that are not needed may be among those named"
-_MANY = f"{_UNNEEDED}: no {_FEW} that do were found"
+_UNNEEDED = "not all of them may be needed"
+_MANY = f"{_UNNEEDED}: no {_FEW} that do it were found"
 
 
 def named(cone: RecessionCone, strict: BoolArray, V: FloatArray) -> tuple[FloatArray, BoolArray, str]:
@@ -103,14 +103,22 @@ def _needed(cone: RecessionCone, strict: BoolArray, parts: list[FloatArray]) -> 
 
 
 def _combination(cone: RecessionCone, open_: BoolArray, V: FloatArray, known: BoolArray) -> tuple[FloatArray, str]:
-    """A direction by few features beside those `known` that separates all of `open_` but for rounding; and a doubt."""
-    if cone.unknowns > _MAX_SHORTEST:
-        few = np.zeros_like(V)
-        few[:, : len(known)] = np.where(_largest(V, known, _FEW), V[:, : len(known)], 0.0)
-        return few, ""
-    shortest = None
+    """A direction by few features beside those `known`, if these are few, that separates `open_`; and a doubt.
+
+    It does but for the tolerance of the solver: its features do.
+    """
+    shortest: FloatArray | None = None
+    if np.count_nonzero(known) > _FEW:
+        known = np.zeros_like(known)
+    everything = known | _used(cone, [V])
     try:
-        shortest = cone.shortest(open_, V, _used(cone, [V]), known)
+        # Often those are among the few that V uses most: a small program, however many columns there are.
+        few = known | _largest(V, known, _FEW)
+        # That they separate nothing shows at once; that they do not separate all takes long.
+        if np.any(everything & ~few) and cone.find(open_, few) is not None:
+            shortest = cone.shortest(open_, V, few, known)
+        if shortest is None and cone.unknowns <= _MAX_SHORTEST:
+            shortest = cone.shortest(open_, V, everything, known)
         if shortest is None:
             return V, _MANY
         for count in (_FEW, _FEW // 2, _FEW // 4):
