@@ -8,7 +8,7 @@ asked: that many columns together separate is all that there is to say.
 
 import numpy as np
 
-from ._recession import RecessionCone, UndecidedError
+from ._recession import OutOfReachError, RecessionCone, UndecidedError
 from ._typing import BoolArray, FloatArray
 
 # Columns of a combination, at most, from which those that are not needed are left out.
@@ -115,7 +115,7 @@ def _combination(cone: RecessionCone, open_: BoolArray, V: FloatArray, known: Bo
         # Often those are among the few that V uses most: a small program, however many columns there are.
         few = known | _largest(V, known, _FEW)
         # That they separate nothing shows at once; that they do not separate all takes long.
-        if np.any(everything & ~few) and cone.find(open_, few) is not None:
+        if np.any(everything & ~few) and _may_separate(cone, open_, few):
             shortest = cone.shortest(open_, V, few, known)
         if shortest is None and cone.unknowns <= _MAX_SHORTEST:
             shortest = cone.shortest(open_, V, everything, known)
@@ -138,6 +138,16 @@ def _combination(cone: RecessionCone, open_: BoolArray, V: FloatArray, known: Bo
     except UndecidedError as error:
         return V if shortest is None else shortest, f"{_UNNEEDED}: {error}"
     return shortest, ""
+
+
+def _may_separate(cone: RecessionCone, open_: BoolArray, features: BoolArray) -> bool:
+    """Whether some features separate some of `open_`; or that was not decided, where the next question may be."""
+    try:
+        return cone.find(open_, features) is not None
+    except OutOfReachError:
+        raise
+    except UndecidedError:
+        return True
 
 
 def _size(V: FloatArray, known: BoolArray) -> FloatArray:

@@ -69,6 +69,20 @@ def test_a_few_that_separate_together_are_named_alone(n_needed, K, seed):
     assert finding.reason == ""
 
 
+def test_a_few_among_many_columns_of_many_classes():
+    # More unknowns than a program that chooses among all columns is asked for.
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 50))
+    score = X[:, 7] - X[:, 31]
+    y = np.searchsorted(np.quantile(score, np.linspace(0, 1, 11)[1:-1]), score)
+    V = np.zeros((10, 51))
+    V[:, 7], V[:, 31] = np.arange(10), -np.arange(10)
+    V[:, -1] = -np.cumsum(np.append(0.0, np.quantile(score, np.linspace(0, 1, 11)[1:-1])))
+    finding = diagnose_separation(X, y, candidate=V + 1e-6 * rng.standard_normal(V.shape))
+    assert finding.kind is COMPLETE
+    assert finding.features == (7, 31)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_none_of_those_named_can_be_left_out(seed):
     rng = np.random.default_rng(seed)
