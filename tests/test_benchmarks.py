@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from benchmarks import elastic_net, problems, report, runner, worker
+from benchmarks import elastic_net, problems, report, runner, separation, worker
 from benchmarks.libraries import adapters
 from benchmarks.objective import penalised_mean_nll, standardise, to_raw
 from benchmarks.records import Run, outcomes, read_csv, write_csv
@@ -117,3 +117,17 @@ def test_the_elastic_net_is_measured_by_one_yardstick(tiny):
     expected += (0.25 * (model.coef_**2).sum() + 0.5 * np.abs(model.coef_).sum()) / len(X)
     assert elastic_net.yardstick(model, X, y, 0.5) == pytest.approx(expected, rel=1e-12)
     assert saga[2] == pytest.approx(expected, abs=elastic_net.GAP)
+
+
+def test_the_diagnosis_of_separation_is_a_part_of_the_fit():
+    X = np.array([1.0, 2, 3, 3, 4, 5])[:, None]
+    y = np.array([0, 0, 0, 1, 1, 1])
+    seconds, diagnosis, model, finding = separation.ours(X, y, repeats=1)
+    assert 0 < diagnosis < seconds
+    assert finding.kind.name == "QUASI_COMPLETE"
+    # The two rows that the classes share cost log 2 each.
+    target = penalised_mean_nll(X, y, model.coef_, model.intercept_, np.inf)
+    assert target == pytest.approx(2 * np.log(2) / 6, abs=1e-3)
+    name, theirs = separation.best_peer(standardise(X)[0], y, target, repeats=1)
+    assert name != "none"
+    assert theirs > 0
