@@ -17,7 +17,7 @@ EPS = float(np.finfo(np.float64).eps)
 ROUNDINGS = 32.0
 _INPUT_ROUNDINGS = 2.0
 # Entries of a block of rows: some megabytes.
-_BLOCK = 2**18
+BLOCK = 2**18
 # Sparse matrices of at most this many entries, zeros included, are handled as dense ones (and centred).
 _MAX_DENSE = 2**24
 
@@ -106,7 +106,7 @@ class ScaledRows:
 
     def slices(self) -> list[slice]:
         """Blocks of some megabytes."""
-        step = max(1, _BLOCK // max(1, self.X.shape[1]))
+        step = max(1, BLOCK // max(1, self.X.shape[1]))
         return [slice(start, min(start + step, self.n)) for start in range(0, self.n, step)]
 
     def design(self, rows: slice | IntArray, columns: IntArray | None = None) -> Design:

@@ -11,10 +11,12 @@ least squares mends them, with M = sum mu_ik a_ik a_ik',
 until what is left of r is rounding. Then |r|_1 <= delta, the rounding of r on top (ones that cancel exactly would
 hide what small multipliers add), and this is a proof as long as
 
-* all pairs are level along the directions N in which M has next to no curvature (the gauge, collinear columns),
+* all pairs are level along the directions N in which M has next to no curvature (the gauge, collinear columns), or
+  along others that differ from them across N,
 * and lambda > a delta, with lambda the least curvature of M across N, and a the largest |a_ik|:
 
-any direction of recession is one without its part in N, too, as that moves nothing. Were it of length one, then
+any direction of recession is one without its part in those, too, as that moves nothing: one across N. Were it of
+length one, then
 sum mu_ik m_ik = r'V <= delta and m_ik <= a would give V'MV = sum mu_ik m_ik^2 <= a delta < lambda <= V'MV. A
 few looks at the rows do what linear programs do with many more.
 """
@@ -22,7 +24,7 @@ few looks at the rows do what linear programs do with many more.
 import numpy as np
 from scipy import linalg, sparse
 
-from ._margins import EPS
+from ._margins import BLOCK, EPS
 from ._moments import moments_of_rows
 from ._recession import RecessionCone
 from ._typing import BoolArray, FloatArray
@@ -30,6 +32,7 @@ from ._typing import BoolArray, FloatArray
 # What a look leaves of r, at most, where there is use in another one; and what may be left, in roundings.
 _MENDED = 0.1
 _ROUNDINGS = 100.0
+_REFINEMENTS = 4
 # Relative to the diagonal: collinear columns, and what only separated pairs see, must not stop the solution.
 _RIDGE = 1e-12
 # Curvature, over a delta and over the rounding of the largest, from which on it counts.
@@ -48,7 +51,7 @@ def nothing_left(cone: RecessionCone, open_: BoolArray, estimate: FloatArray) ->
     estimate : (K, q), near to a maximum of the likelihood, in columns of unit scale
     """
     rows, free = cone.rows, np.flatnonzero(cone.usable)
-    if not len(free) or sparse.issparse(rows.X) or rows.inside.any() or rows.n * cone.unknowns**2 > _MAX_PRODUCTS:
+    if not len(free) or sparse.issparse(rows.X) or rows.inside.any() or rows.n * cone.unknowns * rows.q > _MAX_PRODUCTS:
         return False
     with np.errstate(all="ignore"):
         mu = _probabilities(cone, open_, estimate)
@@ -76,11 +79,16 @@ def nothing_left(cone: RecessionCone, open_: BoolArray, estimate: FloatArray) ->
     curvatures, directions = linalg.eigh(metric)
     noise = len(free) * EPS * curvatures[-1]
     flat = curvatures <= _CAUTION * max(largest * (size + rounding), noise)
-    # One of no special position stands for all.
+    # One of no special position stands for all. It is level to the rounding of M at first, and then to its own.
     v = np.zeros(cone.unknowns)
     v[free] = directions[:, flat] @ np.random.default_rng(0).standard_normal(np.count_nonzero(flat))
-    margins, rounding_of_margins = rows.margins(rows.unflatten(v))
-    return not np.any(open_ & (np.abs(margins) > rounding_of_margins))
+    for _ in range(_REFINEMENTS):
+        margins, rounding_of_margins = rows.margins(rows.unflatten(v))
+        if not np.any(open_ & (np.abs(margins) > rounding_of_margins)):
+            return True
+        steep = directions[:, ~flat]
+        v[free] -= steep @ (steep.T @ _sum(cone, mu * margins)[free] / curvatures[~flat])
+    return False
 
 
 def _probabilities(cone: RecessionCone, open_: BoolArray, V: FloatArray) -> FloatArray:
@@ -91,23 +99,34 @@ def _probabilities(cone: RecessionCone, open_: BoolArray, V: FloatArray) -> Floa
     return odds / (np.exp(-top) + odds.sum(axis=1, keepdims=True))
 
 
+def _sum(cone: RecessionCone, weights: FloatArray) -> FloatArray:
+    """The sum of weights_ik a_ik, of V flat."""
+    rows = cone.rows
+    pull = -weights
+    pull[np.arange(rows.n), rows.reference] += weights.sum(axis=1)
+    total = np.zeros((rows.n_classes, rows.q))
+    for block in rows.slices():
+        total += pull[block].T @ rows.design(block)
+    return total[1:].ravel()
+
+
 def _moments(cone: RecessionCone, mu: FloatArray) -> tuple[FloatArray, float, FloatArray, float]:
     """Sums of mu_ik a_ik, with its rounding in 1-norm, and of mu_ik a_ik a_ik', of V flat; and the largest |a_ik|."""
-    rows, K, q = cone.rows, cone.rows.n_classes, cone.rows.q
+    rows, K, q, d = cone.rows, cone.rows.n_classes, cone.rows.q, cone.unknowns
     r, metric, size, largest = np.zeros((K, q)), np.zeros((K, q, K, q)), 0.0, 0.0
-    first, second = np.triu_indices(K)
-    for block in rows.slices():
-        design, weight = rows.design(block), mu[block].T
-        own = np.arange(K)[:, np.newaxis] == rows.reference[block]
-        total = weight.sum(axis=0)
-        r += (own * total - weight) @ design
-        size += 2.0 * float((total @ np.abs(design)).sum())
-        largest = max(largest, float(np.square(design).sum(axis=1).max(initial=0.0)))
-        weights = own[first] * weight[second] + own[second] * weight[first]
-        weights[first == second] = weight + own * total
-        for k, m, moments in zip(first, second, moments_of_rows(design, weights, False), strict=True):
-            metric[k, :, m] += moments if k == m else -moments
-            if k != m:
-                metric[m, :, k] -= moments
-    d = cone.unknowns
+    for c in range(K):
+        # Rows of class c only have pairs (c, k).
+        at = np.flatnonzero(rows.reference == c)
+        for some in np.array_split(at, -(-len(at) * q // BLOCK)) if len(at) else []:
+            design, weight = rows.design(some), np.ascontiguousarray(mu[some].T)
+            sums, moments = weight @ design, moments_of_rows(design, weight, False)
+            r[c] += sums.sum(axis=0)
+            r -= sums
+            size += 2.0 * float((weight.sum(axis=0) @ np.abs(design)).sum())
+            largest = max(largest, float(np.square(design).sum(axis=1).max()))
+            metric[c, :, c] += moments.sum(axis=0)
+            for k in range(K):
+                metric[k, :, k] += moments[k]
+                metric[c, :, k] -= moments[k]
+                metric[k, :, c] -= moments[k]
     return r[1:].ravel(), EPS * size, metric[1:, :, 1:].reshape(d, d), np.sqrt(2.0 * largest)
