@@ -13,8 +13,8 @@ from ._typing import BoolArray, FloatArray
 
 # Columns of a combination, at most, from which those that are not needed are left out.
 _FEW = 8
-# Columns that separate on their own, likewise.
-_MANY_ALONE = 64
+# Columns that separate on their own, likewise; and pairs to look at for all of them, a second or so.
+_MANY_ALONE, _MANY_PAIRS = 64, 2**26
 # Unknowns of a program that chooses among all columns.
 _MAX_SHORTEST = 400
 _UNNEEDED = "not all of them may be needed"
@@ -77,7 +77,7 @@ def _alone(cone: RecessionCone, open_: BoolArray) -> tuple[list[FloatArray], str
     if splits is None:
         return [], ""
     count, doubt = len(splits.columns), ""
-    if count > _MANY_ALONE:
+    if count > _MANY_ALONE or count * rows.outside.size > _MANY_PAIRS:
         candidates, doubt = [splits.direction()], f"{_UNNEEDED}: {count} columns separate on their own"
     else:
         singles = [splits.direction(slice(j, j + 1)) for j in range(count)]

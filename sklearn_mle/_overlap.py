@@ -16,9 +16,8 @@ hide what small multipliers add), and this is a proof as long as
 * and lambda > a delta, with lambda the least curvature of M across N, and a the largest |a_ik|:
 
 any direction of recession is one without its part in those, too, as that moves nothing: one across N. Were it of
-length one, then
-sum mu_ik m_ik = r'V <= delta and m_ik <= a would give V'MV = sum mu_ik m_ik^2 <= a delta < lambda <= V'MV. A
-few looks at the rows do what linear programs do with many more.
+length one, then sum mu_ik m_ik = r'V <= delta and m_ik <= a would give V'MV = sum mu_ik m_ik^2 <= a delta < lambda,
+but V'MV >= lambda. A few looks at the rows do what linear programs do with many more.
 """
 
 import numpy as np
