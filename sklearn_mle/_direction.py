@@ -68,12 +68,13 @@ def conjugate_direction(
     least_before: float,
     radius: float,
     sure: int,
+    most: float = np.inf,
 ) -> Direction:
     """Solve H s = -g to a residual of `forcing` times |g|, both in the norm of the inverse curvature model.
 
     Conjugate gradients end where the step, whose length in the norm of the model P grows all the way, leaves the trust
     region |s| <= radius (Steihaug, 1983, SIAM J. Numer. Anal. 20(3)): far from the minimum the quadratic says little
-    about what lies beyond.
+    about what lies beyond. So they do where the quadratic would fall by more than the function can: by `most`.
 
     The decrement g' H^-1 g / 2 that conjugate gradients have found grows from below. What their residual r can
     still add is at most r' P^-1 r / (2 lambda), lambda the least eigenvalue of P^-1 H; the least Rayleigh
@@ -102,6 +103,9 @@ def conjugate_direction(
         bounded = ss + alpha * (2 * sp + alpha * pp) > radius**2
         if bounded:
             alpha = (math.sqrt(max(sp**2 + pp * (radius**2 - ss), 0.0)) - sp) / pp
+        if 0.5 * (gained + alpha * rz) > most:
+            bounded = True
+            alpha = min(alpha, max(most - 0.5 * gained, 0.0) / rz)
         step = blas.daxpy(p, step, a=alpha)
         r = blas.daxpy(Hp, r, a=alpha)
         ss += alpha * (2 * sp + alpha * pp)

@@ -213,6 +213,7 @@ def polish(
             "sure": 0 if far_below else _CERTIFYING_PRODUCTS,
             "ahead": problem.largest_move if far_below else None,
             "quadratic": not problem.always_exact,
+            "floor": -np.inf if problem.always_exact else 0.0,
         }
     else:
         method = minimize_proximal_newton

@@ -46,6 +46,7 @@ def minimize_newton(
     sure: int = 0,
     ahead: Callable[[FloatArray], float] | None = None,
     quadratic: bool = True,
+    floor: float = -np.inf,
     callback: Callable[[OptimizeResult], object] | None = None,
     **unused: Any,
 ) -> OptimizeResult:
@@ -75,6 +76,8 @@ def minimize_newton(
         much the logarithm of the Hessian changes along it (`_ahead`).
     quadratic : bool
         Whether the Hessian of `curvature_at` is that of `fun`, so that its steps converge quadratically.
+    floor : float
+        What `fun` does not go below.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def minimize_newton(
             # What is asked for without a step to take is the decrement.
             within = radius if nit < maxiter else np.inf
             few = 0 if believed else sure
-            direction = conjugate_direction(x, g, hessp, curvature, forcing, target, least, within, few)
+            direction = conjugate_direction(x, g, hessp, curvature, forcing, target, least, within, few, f - floor)
             seen, least = True, direction.least
             known, worst = known + direction.n_products, min(worst, least)
         decrement, size_before = direction.decrement, size

@@ -455,6 +455,42 @@ def test_steps_of_conjugate_gradients_are_not_lengthened():
     assert_allclose(visited, 1.0, rtol=1e-2)
 
 
+def test_a_quadratic_that_promises_more_than_there_is_ends_conjugate_gradients():
+    # At logits of 60 the loss is all but linear: a slope of one, a curvature of e^-60, and 60 nats to gain, not e^60.
+    H = np.diag([np.exp(-60.0), 1.0, 2.0])
+    g = np.array([1.0, 0.5, -0.3])
+    model = DenseCurvature(np.diag([1.0, 1.5, 1.5]))
+    far = conjugate_direction(np.zeros(3), g, lambda x, v: H @ v, model, 1e-6, 0.0, 1.0, np.inf, 0)
+    assert far.promised > 1e20
+    near = conjugate_direction(np.zeros(3), g, lambda x, v: H @ v, model, 1e-6, 0.0, 1.0, np.inf, 0, 60.0)
+    assert near.bounded
+    assert 1.0 < near.promised <= 60.0 * (1 + 1e-9)
+    assert near.n_products <= far.n_products
+    assert near.step @ g < 0
+
+
+def test_a_floor_saves_the_way_back_from_where_nothing_is():
+    calls = []
+
+    def value(x):
+        calls.append(1)
+        return np.logaddexp(0.0, x[0]) + np.logaddexp(0.0, -x[0] - 1.0) + 0.5 * x[1] ** 2
+
+    problem = Problem(
+        value,
+        lambda x: np.array([expit(x[0]) - expit(-x[0] - 1.0), x[1]]),
+        lambda x: np.diag([expit(x[0]) * expit(-x[0]) + expit(x[0] + 1) * expit(-x[0] - 1), 1.0]),
+    )
+    counts = []
+    for floor in (0.0, -np.inf):
+        calls.clear()
+        found = problem.run(np.array([40.0, 3.0]), problem.preconditioned(np.eye(2)), maxiter=100, floor=floor)
+        counts.append(len(calls))
+        assert found.success
+        assert_allclose(found.x, [-0.5, 0.0], atol=1e-5)
+    assert counts[0] < counts[1]
+
+
 def test_few_products_are_no_certificate():
     problem, least = flat_directions()
     start, tol = np.zeros(40), 3e-4
