@@ -42,7 +42,11 @@ def examine(
         asked = _next_step(problem, schedule, controls, solution)
         if asked is not None and asked.any():
             step, decrement = asked, solution.decrement if solution.step is not None else np.inf
-    if separates or problem.moves_logits(solution.psi, step, decrement, _moving(solution)):
+    if (
+        separates
+        or problem.moves_logits(solution.psi, step, decrement, _moving(solution))
+        or (not schedule.exact and problem.has_leapt(solution.psi))
+    ):
         direction = problem.coordinates.push(step) if separates else problem.coordinates.push_direction(step)
         finding = diagnose_separation(**question(problem, direction, problem.coordinates.push(solution.psi)))
         if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):

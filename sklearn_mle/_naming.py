@@ -80,14 +80,16 @@ def _alone(cone: RecessionCone, open_: BoolArray) -> tuple[list[FloatArray], str
     if count > _MANY_ALONE or count * rows.outside.size > _MANY_PAIRS:
         candidates, doubt = [splits.direction()], f"{_UNNEEDED}: {count} columns separate on their own"
     else:
-        singles = [splits.direction(slice(j, j + 1)) for j in range(count)]
-        gains = [np.count_nonzero(open_ & rows.separated(V)) for V in singles]
-        candidates = [singles[j] for j in np.argsort(np.negative(gains), kind="stable")]
-    parts = []
+        candidates = [splits.direction(slice(j, j + 1)) for j in range(count)]
+    looks = []
     for V in candidates:
-        done = open_ & rows.separated(V)
-        if done.any() and not cone.violations(V)[0].any():
-            parts.append(_scaled(cone, V))
+        margins, rounding = rows.margins(V)
+        if not np.any(rows.outside & (margins < -rounding)):
+            looks.append((V / margins.max(), open_ & (margins > rounding)))
+    parts = []
+    for V, done in sorted(looks, key=lambda look: -np.count_nonzero(look[1])):
+        if np.any(open_ & done):
+            parts.append(V)
             open_ &= ~done
     return parts, doubt
 

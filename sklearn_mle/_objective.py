@@ -26,6 +26,9 @@ _KEEP_SHARE = 0.15
 # Of all rows, those that are gathered at less than the price of going through all.
 _FEW_ROWS = 0.125
 
+# Of sums of squares: what is left of them about a mean.
+_ROUNDINGS = 64 * float(np.finfo(np.float64).eps)
+
 
 class NegativeLogLikelihood:
     """Value, gradient, Hessian products and Hessian of the penalised NLL at theta (float64, flat).
@@ -326,6 +329,30 @@ class NegativeLogLikelihood:
         shares, squares = self.samples.sum(block_terms)
         self.n_passes += 0.5
         return shares, squares
+
+    def curvature_left(self, theta: FloatArray, center: FloatArray) -> FloatArray:
+        """Share of the curvature of the model without features that each column has left at theta, (J, p).
+
+        That is sum w p_k (1 - p_k) (x_j - mean)^2 about the mean with these weights, against the same with the shares
+        of the classes for p; one where a column does not vary.
+        """
+        kept = self._is_kept(theta)
+
+        def block_terms(block: Block) -> tuple[FloatArray, FloatArray, FloatArray]:
+            proba = self._block_proba(theta, block, kept).astype(np.float64, copy=False)
+            h = np.vstack([proba * (1 - proba), np.ones(proba.shape[1])])
+            if block.w is not None:
+                h *= block.w
+            return h.sum(axis=1), *block.weighted_squares(h, center)
+
+        mass, sums, squares = self.samples.sum(block_terms)
+        self.n_passes += 1
+        about_mean = squares - sums**2 / np.maximum(mass, np.finfo(np.float64).tiny)[:, None]
+        # Rounding of squares that cancel is no curvature.
+        about_mean = np.where(about_mean > _ROUNDINGS * squares, about_mean, 0.0)
+        shares = self.samples.class_weights[-len(mass) + 1 :] / self.samples.total_weight
+        null = (shares * (1 - shares))[:, None] * about_mean[-1]
+        return np.divide(about_mean[:-1], null, out=np.ones_like(null), where=null > 0)
 
     def kronecker_moments(
         self, theta: FloatArray, center: FloatArray, transform: FloatArray

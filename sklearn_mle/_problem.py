@@ -15,6 +15,10 @@ from ._typing import FloatArray, IntArray
 # The Hessian that priced a step may be that of the point before.
 _CURVATURE_MAY_BE_OLD = 100.0
 
+# Probabilities of rows that steps by and by would not have made, and the share of its curvature that a column has lost.
+_IMPROBABLE = 1e-13
+_NO_CURVATURE = 1e-12
+
 
 class RoundProblem:
     """An objective in the coordinates psi: what the solvers see.
@@ -137,6 +141,18 @@ class RoundProblem:
         little = _CURVATURE_MAY_BE_OLD * 2 * decrement / most**2
         rows = self.objective.rows_of_little_curvature(self._theta(psi), little) if np.isfinite(little) else None
         return self.objective.largest_logit_change(self.coordinates.push_direction(step), rows) > most
+
+    def has_leapt(self, psi: FloatArray) -> bool:
+        """Whether rows have been moved so far that some column has no curvature left, and shows none by its gradient.
+
+        Columns that separate some rows are, by a step that is not Newton's own: where the likelihood is all but linear
+        in them, as far as the model of the curvature says.
+        """
+        theta = self._theta(psi)
+        rows = self.objective.rows_of_little_curvature(theta, _IMPROBABLE**2)
+        if rows is not None and not len(rows):
+            return False
+        return bool((self.objective.curvature_left(theta, self.coordinates.center) < _NO_CURVATURE).any())
 
     @cached_property
     def _pair_basis(self) -> FloatArray:

@@ -386,3 +386,47 @@ def test_rows_above_are_the_same_from_kept_probabilities(K, soft):
     assert_array_equal(objective.rows_above(theta, 3.0), fresh)
     assert 3 < len(fresh) < 400
     assert not np.any(fresh % 7 == 0)
+
+
+# -------------------------------------------------------------------------- leaps
+
+
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_curvature_that_columns_have_left(K, kind, weighted):
+    objective = likelihood(K, kind=kind, weighted=weighted)
+    theta, data = random_theta(objective), objective.samples
+    X = data.X.toarray() if sparse.issparse(data.X) else data.X
+    w = np.ones(N) if data.w is None else data.w
+    ((W, b),) = objective.layout.unpack(theta)
+    z = X @ W.T + b
+    logits = np.column_stack([np.zeros(N), z]) if K == 2 else z
+    proba = np.exp(log_softmax(logits, axis=1))[:, -len(W) :]
+    shares = data.class_weights[-len(W) :] / w.sum()
+    expected = [
+        [
+            (w * p * (1 - p)).sum()
+            * np.cov(x, aweights=w * p * (1 - p), ddof=0)
+            / (share * (1 - share) * w.sum() * np.cov(x, aweights=w, ddof=0))
+            for x in X.T
+        ]
+        for p, share in zip(proba.T, shares, strict=True)
+    ]
+    assert_allclose(objective.curvature_left(theta, np.array([0.3, 1.0, -0.1])), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("K", [2, 4])
+def test_a_column_that_has_leapt_to_where_nothing_is_left_of_its_curvature(K):
+    rng = np.random.default_rng(0)
+    y = rng.integers(K, size=3000).astype(np.int32)
+    X = np.c_[rng.standard_normal((3000, 2)), (y == K - 1) & (rng.random(3000) < 0.01), np.ones(3000)]
+    data = Samples(X, y, None, n_classes=K)
+    layout = Layout((4, 1 if K == 2 else K), True)
+    coordinates, _ = null_coordinates(layout, data, np.inf)
+    for far, leapt in ((0.0, False), (5.0, False), (20.0, False), (80.0, True), (3000.0, True)):
+        W = np.zeros((layout.widths[-1], 4))
+        W[-1, 2] = far
+        moved = coordinates.moved_to(layout.pack([(W, np.zeros(len(W)))]))
+        problem = RoundProblem(NegativeLogLikelihood(Network(layout), data), moved)
+        assert problem.has_leapt(np.zeros(problem.size)) is leapt
