@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._draws import SEED
+from ._draws import SEED, drawn_evenly
 from ._layout import Layout
 from ._moments import draw_pairs, moments_of_columns, moments_of_rows, repeated, square
 from ._network import Network
@@ -334,7 +334,7 @@ class NegativeLogLikelihood:
         """Share of the curvature of the model without features that each column has left at theta, (J, p).
 
         That is sum w p_k (1 - p_k) (x_j - mean)^2 about the mean with these weights, against the same with the shares
-        of the classes for p; one where a column does not vary.
+        of the classes for p; NaN where a column does not vary.
         """
         kept = self._is_kept(theta)
 
@@ -352,7 +352,11 @@ class NegativeLogLikelihood:
         about_mean = np.where(about_mean > _ROUNDINGS * squares, about_mean, 0.0)
         shares = self.samples.class_weights[-len(mass) + 1 :] / self.samples.total_weight
         null = (shares * (1 - shares))[:, None] * about_mean[-1]
-        return np.divide(about_mean[:-1], null, out=np.ones_like(null), where=null > 0)
+        return np.divide(about_mean[:-1], null, out=np.full_like(null, np.nan), where=null > 0)
+
+    def of_some_rows(self, n_rows: int) -> "NegativeLogLikelihood":
+        """That of some rows, drawn evenly."""
+        return NegativeLogLikelihood(self.network, drawn_evenly(self.samples, n_rows))
 
     def kronecker_moments(
         self, theta: FloatArray, center: FloatArray, transform: FloatArray

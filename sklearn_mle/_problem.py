@@ -18,6 +18,7 @@ _CURVATURE_MAY_BE_OLD = 100.0
 # Probabilities of rows that steps by and by would not have made, and the share of its curvature that a column has lost.
 _IMPROBABLE = 1e-13
 _NO_CURVATURE = 1e-12
+_SOME_ROWS, _MANY = 2000, 4
 
 
 class RoundProblem:
@@ -148,11 +149,16 @@ class RoundProblem:
         Columns that separate some rows are, by a step that is not Newton's own: where the likelihood is all but linear
         in them, as far as the model of the curvature says.
         """
-        theta = self._theta(psi)
-        rows = self.objective.rows_of_little_curvature(theta, _IMPROBABLE**2)
+        theta, objective, center = self._theta(psi), self.objective, self.coordinates.center
+        rows = objective.rows_of_little_curvature(theta, _IMPROBABLE**2)
         if rows is not None and not len(rows):
             return False
-        return bool((self.objective.curvature_left(theta, self.coordinates.center) < _NO_CURVATURE).any())
+        if objective.samples.n_rows > _MANY * _SOME_ROWS:
+            # What is left in all rows is none in some; few columns that have some in these are constant there.
+            left = objective.of_some_rows(_SOME_ROWS).curvature_left(theta, center)
+            if np.all(left >= _NO_CURVATURE):
+                return False
+        return bool((objective.curvature_left(theta, center) < _NO_CURVATURE).any())
 
     @cached_property
     def _pair_basis(self) -> FloatArray:
