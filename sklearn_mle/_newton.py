@@ -130,7 +130,7 @@ def minimize_newton(
             direction = conjugate_direction(x, g, hessp, curvature, forcing, target, least, within, few, f - floor)
             if moves is not None and direction.promised >= _ALL * (f - floor):
                 # A step to where nothing is left of the curvature is followed by none: no leap to there.
-                direction = direction.shortened(LEAP / moves(direction.step))
+                direction = direction.shortened(LEAP / max(moves(direction.step), LEAP))
             seen, least = True, direction.least
             known, worst = known + direction.n_products, min(worst, least)
         decrement, size_before = direction.decrement, size
