@@ -28,7 +28,6 @@ import numpy as np
 from ._ahead import SURELY, left_by_old_hessian
 from ._cost import exact_passes, kronecker_passes, pass_time
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
-from ._direction import LEAP
 from ._history import POLISHED_NATS
 from ._problem import RoundProblem
 from ._typing import FloatArray
@@ -67,8 +66,10 @@ _MOST_OF_START = 1 / 4
 _NEAR_THE_END = 10.0
 _GAIN_OF_STEP = 1e3
 _MARGIN = 1.3
-# A pivot of the Hessian of a sample, of the median one: what is weaker is left to the Hessian of all rows.
+# A pivot of the Hessian of a sample, of the median one, and logits that a step moves a row by: what is weaker, or moves
+# them farther, is left to the Hessian of all rows.
 _WEAK = 0.1
+_LEAP = 10.0
 # Nats that are to be left after the last step.
 _GOAL = SURELY * POLISHED_NATS
 # Nats from which on steps with the Hessian of the point before do not pay; fewer where rows are few, and the curvature
@@ -179,7 +180,7 @@ class CurvatureSchedule:
         Rows with a column to themselves, few or none of which are in a sample, would be moved to where nothing is left
         of their gradient, and with it of the sign that the maximum is at infinity.
         """
-        return model.weakest >= _WEAK and self.problem.largest_move(model.solve(g)) <= LEAP
+        return model.weakest >= _WEAK and self.problem.largest_move(model.solve(g)) <= _LEAP
 
     def _old_hessian_does(self, left: float, shrunk: float) -> bool:
         """Whether steps with the Hessian of the point before, which has shrunk what is left so, cost the fewest passes.

@@ -23,8 +23,6 @@ _TIGHTEST_FORCING = 0.03
 _MAX_PRODUCTS = 250
 # Of the squared gradient: what conjugate gradients leave below this is rounding.
 _ROUNDING = 1e-28
-# Logits that a step moves a row by, beyond which its quadratic says nothing.
-LEAP = 10.0
 # The least eigenvalue may be this much below what the last two solves have seen of it.
 CAUTION = 0.3
 # Conjugate gradients in a good metric gain some three digits in a handful of products.
@@ -37,8 +35,8 @@ class Direction(NamedTuple):
     """A Newton step s = -H^-1 g, and what it says about the distance to the minimum.
 
     `least` is the least curvature seen, relative to the model; `promised` the decrease of the quadratic; `length` that
-    of the step in the norm of the model; `bounded` says that the trust region ended it; `n_products` with the Hessian
-    found it.
+    of the step in the norm of the model; `bounded` says that the trust region ended it, or that all there is was
+    promised; `n_products` with the Hessian found it.
     """
 
     step: FloatArray
@@ -49,19 +47,6 @@ class Direction(NamedTuple):
     length: float
     bounded: bool = False
     n_products: int = 0
-
-    def shortened(self, share: float) -> "Direction":
-        """The same, at most as long, with a step of a share of it."""
-        if share >= 1:
-            return self
-        promised = -share * self.slope - share**2 * (-self.slope - self.promised)
-        return self._replace(
-            step=share * self.step,
-            slope=share * self.slope,
-            promised=promised,
-            length=share * self.length,
-            bounded=True,
-        )
 
 
 def forcing_term(size: float, size_before: float, target: float) -> float:

@@ -88,9 +88,9 @@ class ScaledRows:
         mean, square, top = np.zeros(p), np.zeros(p), np.zeros(p)
         centred = self.intercept and not sparse.issparse(X)
         if centred:
-            for rows in self.slices():
+            for rows in self._slices():
                 mean += X[rows].sum(axis=0, dtype=np.float64) / max(self.n, 1)
-        for rows in self.slices():
+        for rows in self._slices():
             block = X[rows].astype(np.float64)
             top = np.maximum(
                 top, [abs(block).max(axis=0)] if not sparse.issparse(X) else abs(block).max(axis=0).toarray()
@@ -104,7 +104,7 @@ class ScaledRows:
         self.center = np.where(usable, np.round(mean / self.scale) * self.scale, mean)
         self.usable = np.append(usable, np.ones(int(self.intercept), dtype=bool))
 
-    def slices(self) -> list[slice]:
+    def _slices(self) -> list[slice]:
         """Blocks of some megabytes."""
         step = max(1, BLOCK // max(1, self.X.shape[1]))
         return [slice(start, min(start + step, self.n)) for start in range(0, self.n, step)]
@@ -133,7 +133,7 @@ class ScaledRows:
         # Each coefficient of V is known to a rounding of the largest; an entry of X, to its own.
         error = _INPUT_ROUNDINGS * self.eps * np.abs(W)
         error += ROUNDINGS * EPS * np.abs(W).max(axis=1, keepdims=True, initial=0.0)
-        for rows in self.slices():
+        for rows in self._slices():
             block = self.design(rows, columns)
             z[rows], size[rows] = block @ W.T, abs(block) @ error.T
         size += _INPUT_ROUNDINGS * self.eps * (np.abs(V[:, : len(self.center)]) @ np.abs(self.center / self.scale))
@@ -158,13 +158,13 @@ class ScaledRows:
         data, i, j = (np.concatenate(part) for part in zip(*parts, strict=True))
         return sparse.csr_array((data, (i, j)), shape=(len(pairs), (self.n_classes - 1) * width))
 
-    def total_gradient(self, pairs: BoolArray) -> tuple[FloatArray, float]:
-        """The sum of a_ik over pairs (n, K), flat, and the rounding of it, in 1-norm."""
+    def total_gradient(self, pairs: BoolArray | FloatArray) -> tuple[FloatArray, float]:
+        """The sum of a_ik over pairs (n, K), or with such weights, flat, and the rounding of it, in 1-norm."""
         pull = -pairs.astype(np.float64)
         pull[np.arange(self.n), self.reference] += pairs.sum(axis=1)
         weight = np.abs(pull[:, 1:]).sum(axis=1)
         total, size = np.zeros((self.n_classes, self.q)), 0.0
-        for rows in self.slices():
+        for rows in self._slices():
             design = self.design(rows)
             total += (design.T @ pull[rows]).T
             size += float((abs(design).T @ weight[rows]).sum())

@@ -214,7 +214,6 @@ def polish(
             "ahead": problem.largest_move if far_below else None,
             "quadratic": not problem.always_exact,
             "floor": -np.inf if problem.always_exact else 0.0,
-            "moves": problem.largest_move,
         }
     else:
         method = minimize_proximal_newton

@@ -17,7 +17,7 @@ from scipy.optimize import OptimizeResult
 
 from ._ahead import SURELY, LastStep
 from ._curvature import Curvature
-from ._direction import CAUTION, LEAP, Direction, conjugate_direction, forcing_term, next_radius
+from ._direction import CAUTION, Direction, conjugate_direction, forcing_term, next_radius
 from ._line_search import NOISE, line_search, may_be_longer
 from ._typing import FloatArray
 
@@ -26,10 +26,6 @@ _GOOD_MODEL = 0.2
 # Full steps that shrink the decrement by no more than this, twice in a row below `tol`, are the crawl along
 # a direction of recession, where each step gains 1 - 1/e of what is left.
 _CRAWL = 0.1
-
-
-# The share of all that there is to gain that is all of it.
-_ALL = 0.99
 
 CurvatureAt = Callable[[FloatArray, FloatArray, float], tuple[Curvature, bool]]
 
@@ -51,7 +47,6 @@ def minimize_newton(
     ahead: Callable[[FloatArray], float] | None = None,
     quadratic: bool = True,
     floor: float = -np.inf,
-    moves: Callable[[FloatArray], float] | None = None,
     callback: Callable[[OptimizeResult], object] | None = None,
     **unused: Any,
 ) -> OptimizeResult:
@@ -83,9 +78,6 @@ def minimize_newton(
         Whether the Hessian of `curvature_at` is that of `fun`, so that its steps converge quadratically.
     floor : float
         What `fun` does not go below.
-    moves : callable, optional
-        By how much a direction moves what bends `fun`, logits: steps for which the quadratic promises all that there is
-        are cut to ten.
 
     Returns
     -------
@@ -128,9 +120,6 @@ def minimize_newton(
             within = radius if nit < maxiter else np.inf
             few = 0 if believed else sure
             direction = conjugate_direction(x, g, hessp, curvature, forcing, target, least, within, few, f - floor)
-            if moves is not None and direction.promised >= _ALL * (f - floor):
-                # A step to where nothing is left of the curvature is followed by none: no leap to there.
-                direction = direction.shortened(LEAP / max(moves(direction.step), LEAP))
             seen, least = True, direction.least
             known, worst = known + direction.n_products, min(worst, least)
         decrement, size_before = direction.decrement, size

@@ -86,7 +86,7 @@ def nothing_left(cone: RecessionCone, open_: BoolArray, estimate: FloatArray) ->
         if not np.any(open_ & (np.abs(margins) > rounding_of_margins)):
             return True
         steep = directions[:, ~flat]
-        v[free] -= steep @ (steep.T @ _sum(cone, mu * margins)[free] / curvatures[~flat])
+        v[free] -= steep @ (steep.T @ rows.total_gradient(mu * margins)[0][free] / curvatures[~flat])
     return False
 
 
@@ -96,17 +96,6 @@ def _probabilities(cone: RecessionCone, open_: BoolArray, V: FloatArray) -> Floa
     top = np.maximum(logits.max(axis=1, keepdims=True), 0.0)
     odds = np.exp(logits - top)
     return odds / (np.exp(-top) + odds.sum(axis=1, keepdims=True))
-
-
-def _sum(cone: RecessionCone, weights: FloatArray) -> FloatArray:
-    """The sum of weights_ik a_ik, of V flat."""
-    rows = cone.rows
-    pull = -weights
-    pull[np.arange(rows.n), rows.reference] += weights.sum(axis=1)
-    total = np.zeros((rows.n_classes, rows.q))
-    for block in rows.slices():
-        total += pull[block].T @ rows.design(block)
-    return total[1:].ravel()
 
 
 def _moments(cone: RecessionCone, mu: FloatArray) -> tuple[FloatArray, float, FloatArray, float]:

@@ -23,7 +23,7 @@ _LP_TOLERANCES = (1e-7, 1e-13), (_TIGHTEST, 0.0)  # primal; dual, relative to th
 # What the default leaves of violated margins, amplified by the solution of its equations.
 _LP_NOISE = 1e-8
 # Sum of margins, in the box, below which nothing is left to separate.
-NOTHING = 1e-12
+_NOTHING = 1e-12
 # Entries of a program below which SciPy prepares it faster as a dense one.
 _SMALL_PROGRAM = 2**12
 # By how much margins may be short of 1 in a shortest direction, and what a coefficient of it costs that names nothing.
@@ -104,7 +104,7 @@ class RecessionCone:
                 assert result is not None  # zero is feasible
                 bound = np.inf
                 if -result.fun <= _SMALL * (1.0 + np.abs(goal).max()):
-                    enough = NOTHING + noise
+                    enough = _NOTHING + noise
                     bound = _dual_bound(goal, A, E, -result.ineqlin.marginals, result.eqlin.marginals, enough)
                     if bound <= enough:
                         return None

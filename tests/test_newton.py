@@ -469,18 +469,6 @@ def test_a_quadratic_that_promises_more_than_there_is_ends_conjugate_gradients()
     assert near.step @ g < 0
 
 
-def test_a_shortened_direction_promises_what_its_quadratic_does():
-    problem, _ = quadratic(condition=50)
-    g, H = problem.grad(np.zeros(6)), problem.hessian(None)
-    whole = conjugate_direction(np.zeros(6), g, problem.hessp, DenseCurvature(np.eye(6)), 1e-9, 0.0, 1.0, np.inf, 0)
-    assert whole.shortened(1.0) is whole
-    part = whole.shortened(0.3)
-    assert_allclose(part.step, 0.3 * whole.step)
-    assert_allclose(part.promised, -(g + 0.5 * H @ part.step) @ part.step, rtol=1e-9)
-    assert_allclose([part.slope, part.length], [g @ part.step, np.linalg.norm(part.step)], rtol=1e-9)
-    assert part.bounded
-
-
 def test_a_floor_saves_the_way_back_from_where_nothing_is():
     calls = []
 
