@@ -154,7 +154,7 @@ class RoundProblem:
         if rows is not None and not len(rows):
             return False
         if objective.samples.n_rows > _MANY * _SOME_ROWS:
-            # What is left in all rows is none in some; few columns that have some in these are constant there.
+            # A column without curvature in all rows has none in some of them, or is constant there.
             left = objective.of_some_rows(_SOME_ROWS).curvature_left(theta, center)
             if np.all(left >= _NO_CURVATURE):
                 return False
