@@ -28,9 +28,10 @@ from ._history import (
 )
 from ._newton import minimize_newton
 from ._problem import RoundProblem
-from ._proximal import SplitProblem, minimize_proximal_newton, model_steps
-from ._quadratic import Region
+from ._proximal import minimize_proximal_newton, model_steps
+from ._region import Region
 from ._sampled import run_sampled, start_from_sample
+from ._split import SplitProblem
 from ._typing import FloatArray
 
 # What a named method found depends on its path, in all digits that are not polished. With this much left, fits that

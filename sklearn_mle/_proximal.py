@@ -23,9 +23,11 @@ from scipy.optimize import OptimizeResult
 
 from ._cost import exact_passes, factor_passes
 from ._direction import CAUTION
+from ._gauge import Gauge
 from ._line_search import NOISE, TOLD_APART
 from ._problem import RoundProblem
-from ._quadratic import Region, minimise_quadratic
+from ._quadratic import Quadratic
+from ._region import Region
 from ._typing import BoolArray, FloatArray
 
 _ARMIJO = 1e-4
@@ -166,7 +168,7 @@ def model_steps(problem: RoundProblem, region: Region, tol: float) -> StepSolver
         g = gauge.without_rounding(x, g)
         hessian = problem.hessian(x)
         hessian[np.diag_indices_from(hessian)] += _DAMPING
-        end, gain = minimise_quadratic(hessian, x, g, region)
+        end, gain = Quadratic(hessian, region, gauge).minimise(x, g)
         change = float(g @ (end - x)) + region.penalty(end) - region.penalty(x)
 
         def path(t: float) -> tuple[FloatArray, float]:
@@ -195,57 +197,6 @@ def model_steps(problem: RoundProblem, region: Region, tol: float) -> StepSolver
         return exact(x, g)
 
     return first_in_orthants
-
-
-class Gauge:
-    """The number that is added to the coefficients of a column in all classes, for the least penalty.
-
-    With l1 weight a and ridge r of the column it minimises sum_k a |w_k + c| + r (w_k + c)^2 / 2 over c. The derivative
-    is a line with K jumps: its root is the median of the K points -w_k and of the K + 1 roots of its pieces.
-    """
-
-    def __init__(self, problem: RoundProblem, region: Region) -> None:
-        coordinates = problem.coordinates
-        self._blocks = coordinates.blocks
-        self._rank = coordinates.rank
-        self._exists = len(coordinates.basis) > 1
-        boxed = bool(np.isfinite(region.lower).any() or np.isfinite(region.upper).any())
-        self._is_free = self._exists and not boxed and bool(region.l1.any())
-        self._l1 = coordinates.blocks(region.l1)[0, : self._rank]
-        self._ridge = problem.penalty_metric
-
-    def without_rounding(self, psi: FloatArray, g: FloatArray) -> FloatArray:
-        """The gradient of the smooth part, without what rounding has left of the likelihood's along the gauge.
-
-        Where nothing but a weak penalty resists, it would be a long way.
-        """
-        if not self._exists:
-            return g
-        g = g.copy()
-        G = self._blocks(g)
-        ridge = self._ridge * self._blocks(psi)
-        G -= (G - ridge).mean(axis=0)
-        return g
-
-    def settled(self, psi: FloatArray) -> FloatArray:
-        """The point with the same likelihood and the least penalty."""
-        if not self._is_free:
-            return psi
-        psi = psi.copy()
-        W = self._blocks(psi)[:, : self._rank]
-        kinks = np.sort(-W, axis=0)
-        mean = kinks.mean(axis=0)
-        K = len(W)
-        ridge = self._ridge[: self._rank]
-        if ridge.any():
-            roots = mean - (2 * np.arange(K + 1)[:, None] - K) * (self._l1 / (K * ridge))
-            shift = np.sort(np.concatenate([kinks, roots]), axis=0)[K]
-        else:
-            # Of an even number of classes two kinks and all between them are as good: the one nearer to the mean.
-            low, high = kinks[(K - 1) // 2], kinks[K // 2]
-            shift = np.where(mean - low <= high - mean, low, high)
-        W += shift
-        return psi
 
 
 class OrthantSteps:
@@ -285,10 +236,7 @@ class OrthantSteps:
             whole = np.array_equal(x, self._end)
             self._shift = float(np.clip(self._shift * (1 / _SHIFT_FACTOR if whole else _SHIFT_FACTOR), *_SHIFTS))
         slope = region.slope(x, g)
-        side = np.where(x == 0, -np.sign(slope), np.sign(x))
-        kinked = region.l1 > 0
-        low = np.where(kinked & (side >= 0), np.maximum(region.lower, 0.0), region.lower)
-        high = np.where(kinked & (side <= 0), np.minimum(region.upper, 0.0), region.upper)
+        low, high = region.orthant(x, slope)
         step, gain = self._solve(x, slope, ~region.held(x) | (slope != 0), self._shift, *_LOOSE)
         if gain <= self.tol:
             gain = self._certified(x, slope, gain)
@@ -347,47 +295,3 @@ class OrthantSteps:
         least = max(CAUTION * least, _SHIFTS[0]) if first else 1.0
         gain = 0.5 * (-float(slope @ step) + rz / least) * (1 + shift / least)
         return step, gain
-
-
-class SplitProblem:
-    """The l1 problem as a smooth one with bounds, for SciPy's methods that honour those.
-
-    x = (u, v) stands for psi = u - v with u, v >= 0 where the penalty applies, and costs l1 (u + v); where it
-    does not, u is free and v is fixed at zero.
-    """
-
-    def __init__(self, problem: RoundProblem, l1: FloatArray, box: tuple[FloatArray, FloatArray]) -> None:
-        self.problem = problem
-        self.l1 = l1
-        self.size = 2 * problem.size
-        lower, upper = box
-        penalised = l1 > 0
-        u = np.where(penalised, np.maximum(lower, 0.0), lower), np.where(penalised, np.maximum(upper, 0.0), upper)
-        v = np.where(penalised, np.maximum(-upper, 0.0), 0.0), np.where(penalised, np.maximum(-lower, 0.0), 0.0)
-        self.box = np.concatenate([u[0], v[0]]), np.concatenate([u[1], v[1]])
-
-    def split(self, psi: FloatArray) -> FloatArray:
-        """(u, v) of psi."""
-        positive = np.where(self.l1 > 0, np.maximum(psi, 0.0), psi)
-        return np.concatenate([positive, positive - psi])
-
-    def join(self, x: FloatArray) -> FloatArray:
-        """Psi of (u, v)."""
-        u, v = np.split(x, 2)
-        return u - v
-
-    def value_and_grad(self, x: FloatArray) -> tuple[float, FloatArray]:
-        """Value with the penalty, and gradient."""
-        value, grad = self.problem.value_and_grad(self.join(x))
-        u, v = np.split(x, 2)
-        return value + float(self.l1 @ (u + v)), np.concatenate([grad + self.l1, self.l1 - grad])
-
-    def hessp(self, x: FloatArray, direction: FloatArray) -> FloatArray:
-        """Hessian times a direction."""
-        product = self.problem.hessp(self.join(x), self.join(direction))
-        return np.concatenate([product, -product])
-
-    def hessian(self, x: FloatArray) -> FloatArray:
-        """Hessian, (2 d, 2 d)."""
-        hessian = self.problem.hessian(self.join(x))
-        return np.block([[hessian, -hessian], [-hessian, hessian]])

@@ -2,15 +2,20 @@
 
     minimise g's + s'Hs / 2 + sum_j l1_j |x_j + s_j|    subject to    lower <= x + s <= upper
 
-By searching for the signs of the minimiser (Lee, Battle, Raina & Ng, 2007, NeurIPS 19, there one coordinate at a
-time): with those of the moment the penalty is linear, so that a Newton step on the coordinates that are not held at
-zero or at a bound leads to the minimum; the way there is followed to where the objective, a piecewise parabola along
-it, is least. Each step gains, whatever the condition of H, and there are finitely many signs.
+By searching for the signs of the minimiser: with those of the moment the penalty is linear, so that a Newton step on
+the coordinates that are not held at zero or at a bound leads to the minimum. Two ends of it are tried, and the lower
+one is taken. One is the end of the step with all that would leave its orthant cut off (Bertsekas, 1982, SIAM J. Control
+Optim. 20(2)): it changes many signs at a time. The other is the least point on the way (Lee, Battle, Raina & Ng, 2007,
+NeurIPS 19), where the objective is a piecewise parabola: it always gains. Where neither gains a fair share of what the
+quadratic promises, as H has next to no curvature in the coordinates that are free together, a share of its diagonal is
+added for the next step.
 """
 
 import numpy as np
 
 from ._curvature import DenseCurvature
+from ._gauge import Gauge
+from ._region import Region
 from ._typing import BoolArray, FloatArray, IntArray
 
 # Of what has been gained, what a further step need not gain: the next quadratic is another one.
@@ -20,78 +25,145 @@ _NOTHING = 1e-15
 _MAX_STEPS = 500
 _LEAST_STEPS = 20
 _MAX_WORK = 3e10
+# Coordinates that may leave zero or a bound in one step, beside twice as many as are free.
+_MOST_ENTERING = 128
+# Of what a step promises, the share that is fair.
+_FAIR = 0.05
+# Share of the diagonal that is added: at first, by what it changes, and its limits.
+_SHIFT, _SHIFT_FACTOR, _SHIFTS = 1e-4, 10.0, (1e-6, 1.0)
 
 
-class Region:
-    """Penalty and box.
+class Quadratic:
+    """The quadratics of one Hessian, at one point and another.
 
     Parameters
     ----------
-    l1, lower, upper : arrays of shape (d,)
+    hessian : array of shape (d, d), positive definite
+    region : Region
+    gauge : Gauge, optional
+        Directions in which H has no curvature of its own.
     """
 
-    def __init__(self, l1: FloatArray, lower: FloatArray, upper: FloatArray) -> None:
-        self.l1, self.lower, self.upper = l1, lower, upper
+    def __init__(self, hessian: FloatArray, region: Region, gauge: Gauge | None = None) -> None:
+        self._hessian = hessian
+        self._diagonal = np.diag(hessian)
+        self._region = region
+        self._gauge = gauge
+        self._factored: tuple[IntArray, float, DenseCurvature] | None = None
 
-    def penalty(self, x: FloatArray) -> float:
-        """Sum of l1_j |x_j|."""
-        return float(self.l1 @ np.abs(x))
+    def minimise(self, x: FloatArray, g: FloatArray, guess: FloatArray | None = None) -> tuple[FloatArray, float]:
+        """Minimise from x, where the smooth part has gradient g, or from a guess that is no worse.
 
-    def at_kink(self, x: FloatArray) -> BoolArray:
-        """Coordinates at zero, where the penalty is not smooth."""
-        return (x == 0) & (self.l1 > 0)
+        Returns
+        -------
+        end : array of shape (d,), x + s, exactly at zero and at bounds where it is there
+        gain : what the minimum lies below the value at x: what was gained, and what a last step would gain
+        """
+        search = _Search(self._hessian, self._region, x, g)
+        if guess is not None:
+            search.take(guess)
+        shift, left = 0.0, 0.0
+        for _ in range(int(np.clip(_MAX_WORK / max(1, len(x)) ** 3, _LEAST_STEPS, _MAX_STEPS))):
+            if self._gauge is not None:
+                search.take(self._gauge.settled(search.u))
+            slope, held = search.slope(), self._region.held(search.u)
+            free, complete = self._free(search.u, slope, held)
+            step = self._step(free, slope, shift)
+            left = -0.5 * float(slope @ step)
+            if complete and 2 * left <= _SOLVED * search.gain + _NOTHING:
+                if not shift:
+                    break
+                shift = 0.0
+                continue
+            fair = _FAIR * left
+            if search.take(search.cut(step, slope)) > fair:
+                shift = shift / _SHIFT_FACTOR if shift > _SHIFTS[0] else 0.0
+                continue
+            slope, held = search.slope(), self._region.held(search.u)
+            free, _ = self._free(search.u, slope, held)
+            while True:
+                step = self._step(free, slope, shift)
+                # What leaves zero, or a bound, has to leave it downhill; some of it does.
+                wrong = held[free] & (step[free] * slope[free] >= 0)
+                if not wrong.any():
+                    break
+                free = free[~wrong]
+            if search.take(search.way(step, slope), search.cut(step, slope)) > fair:
+                shift = shift / _SHIFT_FACTOR if shift > _SHIFTS[0] else 0.0
+            else:
+                shift = max(_SHIFT_FACTOR * shift, _SHIFT) if shift < _SHIFTS[1] else 0.0
+        return search.u, search.gain + left
 
-    def held(self, x: FloatArray) -> BoolArray:
-        """Coordinates that are free to move to one side at most: at a kink or at a bound."""
-        return self.at_kink(x) | (x <= self.lower) | (x >= self.upper)
+    def _step(self, free: IntArray, slope: FloatArray, shift: float) -> FloatArray:
+        step = np.zeros_like(slope)
+        if len(free):
+            step[free] = -self._curvature(free, shift).solve(slope[free])
+        return step
 
-    def slope(self, x: FloatArray, g: FloatArray) -> FloatArray:
-        """The subgradient of least norm, where g is the gradient of the smooth part; zero where the box forbids."""
-        kinked = np.sign(g) * np.maximum(np.abs(g) - self.l1, 0.0)
-        slope = np.where(self.at_kink(x), kinked, g + self.l1 * np.sign(x))
-        slope[((x <= self.lower) & (slope >= 0)) | ((x >= self.upper) & (slope <= 0))] = 0.0
-        return slope
+    def _free(self, u: FloatArray, slope: FloatArray, held: BoolArray) -> tuple[IntArray, bool]:
+        """Coordinates that are to move, and whether none that wants to is left out."""
+        free = ~held | (slope != 0)
+        if self._gauge is not None:
+            self._gauge.hold(free, u, slope)
+        entering = np.flatnonzero(free & held)
+        most = max(_MOST_ENTERING, 2 * (int(np.count_nonzero(free)) - len(entering)))
+        complete = len(entering) <= most
+        if not complete:
+            promised = slope[entering] ** 2 / self._diagonal[entering]
+            free[entering[np.argpartition(-promised, most)[most:]]] = False
+        return np.flatnonzero(free), complete
 
-
-def minimise_quadratic(hessian: FloatArray, x: FloatArray, g: FloatArray, region: Region) -> tuple[FloatArray, float]:
-    """Minimise the quadratic of the module's docstring, whose `hessian` is positive definite, from s = 0.
-
-    Returns
-    -------
-    end : array of shape (d,), x + s, exactly at zero and at bounds where it is there
-    gain : what the minimum lies below the value at s = 0: what was gained, and what a last step would gain
-    """
-    u, q = x.copy(), g.copy()
-    gain = 0.0
-    for _ in range(int(np.clip(_MAX_WORK / max(1, len(x)) ** 3, _LEAST_STEPS, _MAX_STEPS))):
-        free, step, slope = _descent(hessian, u, q, region)
-        along = float(slope @ step)
-        if -along <= _SOLVED * gain + _NOTHING:
-            return u, gain - 0.5 * along
-        columns = hessian[:, free]
-        moved = _least_along(u[free], step, along, float(step @ (columns[free] @ step)), region, free)
-        change = moved - u[free]
-        product = columns @ change
-        bent = 0.5 * float(change @ product[free])
-        gain -= float(q[free] @ change) + bent + float(region.l1[free] @ (np.abs(moved) - np.abs(u[free])))
-        q += product
-        u[free] = moved
-    return u, gain - 0.5 * along
+    def _curvature(self, free: IntArray, shift: float) -> DenseCurvature:
+        """The factor of H on some coordinates; kept, since near the end they are the same for many steps."""
+        if self._factored is None or self._factored[1] != shift or not np.array_equal(self._factored[0], free):
+            block = self._hessian.take(free, axis=0).take(free, axis=1)
+            if shift:
+                block[np.diag_indices_from(block)] += shift * self._diagonal[free]
+            self._factored = free, shift, DenseCurvature(block)
+        return self._factored[2]
 
 
-def _descent(
-    hessian: FloatArray, u: FloatArray, q: FloatArray, region: Region
-) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Coordinates that are free, the Newton step of these, and the slope there."""
-    slope, held = region.slope(u, q), region.held(u)
-    free = np.flatnonzero(~held | (slope != 0))
-    while True:
-        step = -DenseCurvature(hessian[np.ix_(free, free)]).solve(slope[free]) if len(free) else np.zeros(0)
-        # What leaves zero, or a bound, has to leave it downhill; some of it does.
-        wrong = held[free] & (step * slope[free] >= 0)
-        if not wrong.any():
-            return free, step, slope[free]
-        free = free[~wrong]
+class _Search:
+    """A point u on the way from x, with the gradient q of the smooth part there, and what has been gained."""
+
+    def __init__(self, hessian: FloatArray, region: Region, x: FloatArray, g: FloatArray) -> None:
+        self._hessian = hessian
+        self._region = region
+        self.u, self._q = x, g
+        self.gain = 0.0
+
+    def slope(self) -> FloatArray:
+        """The subgradient of least norm."""
+        return self._region.slope(self.u, self._q)
+
+    def take(self, *ends: FloatArray) -> float:
+        """Go to the lowest of some points, if it is lower than u; the nats that are gained."""
+        best, most = None, 0.0
+        for end in ends:
+            change = end - self.u
+            if not change.any():
+                continue
+            product = self._hessian @ change
+            l1 = self._region.l1 @ (np.abs(end) - np.abs(self.u))
+            gained = -float(self._q @ change + 0.5 * (change @ product) + l1)
+            if gained > most:
+                best, most = (end, product), gained
+        if best is not None:
+            self.u, self._q = best[0], self._q + best[1]
+            self.gain += most
+        return most
+
+    def cut(self, step: FloatArray, slope: FloatArray) -> FloatArray:
+        """The end of a step, cut off at the faces of its orthant and the box."""
+        return np.clip(self.u + step, *self._region.orthant(self.u, slope))
+
+    def way(self, step: FloatArray, slope: FloatArray) -> FloatArray:
+        """The least point on the way of a step."""
+        moving = np.flatnonzero(step)
+        curve = float(step @ (self._hessian @ step))
+        end = self.u.copy()
+        end[moving] = _least_along(self.u[moving], step[moving], float(slope @ step), curve, self._region, moving)
+        return end
 
 
 def _least_along(
