@@ -10,16 +10,40 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ._history import POLISHED_NATS
 from ._typing import FloatArray
 
 # Of the target, what the rate at which decrements shrink has to promise: it varies tenfold and more from step to step.
 SURELY = 0.04
 _MOMENTS = 3
+# Nats that are to be left after the last step.
+_GOAL = SURELY * POLISHED_NATS
 
 
 def left_by_old_hessian(shrunk: float) -> float:
     """Share of the decrement that a step with the Hessian of the point before leaves, whose step has shrunk it so."""
     return 4 * shrunk
+
+
+def old_hessian_does(left: float, shrunk: float, exact_passes: float) -> bool:
+    """Whether steps with the Hessian of the point before, which has shrunk what is left so, cost the fewest passes.
+
+    They shrink what is left by the same factor each. A new Hessian, at its price, squares it.
+    """
+    old = _passes_of_steps(left, left_by_old_hessian(shrunk))
+    if old == np.inf:
+        return False
+    new, after = exact_passes, left * shrunk**2
+    if after > _GOAL:
+        new += 1 + _passes_of_steps(after, left_by_old_hessian(after / left))
+    return old <= new
+
+
+def _passes_of_steps(left: float, share: float) -> float:
+    """Evaluations of steps that leave the given share of what was left each: the last one needs none (`_newton`)."""
+    if share >= 1:
+        return np.inf
+    return max(math.ceil(math.log(_GOAL / left) / math.log(share)) - 1, 0) if left > 0 else 0.0
 
 
 class LastStep:

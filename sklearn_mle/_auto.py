@@ -25,7 +25,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ._ahead import SURELY, left_by_old_hessian
+from ._ahead import old_hessian_does
 from ._cost import exact_passes, kronecker_passes, pass_time
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from ._history import POLISHED_NATS
@@ -70,8 +70,6 @@ _MARGIN = 1.3
 # them farther, is left to the Hessian of all rows.
 _WEAK = 0.1
 _LEAP = 10.0
-# Nats that are to be left after the last step.
-_GOAL = SURELY * POLISHED_NATS
 # Nats from which on steps with the Hessian of the point before do not pay; fewer where rows are few, and the curvature
 # moves more with each step.
 _FAR_FROM_DONE, _FAR_FROM_DONE_OF_FEW = 1.0, 1e-2
@@ -163,7 +161,7 @@ class CurvatureSchedule:
             if self._hessian is not None and decrement < self._far:
                 # A step that gains little hardly moves the curvature.
                 left = 0.5 * float(g @ self._hessian.solve(g))
-                if self._old_hessian_does(left, left / decrement):
+                if old_hessian_does(left, left / decrement, self.exact_passes):
                     return self._hessian, True
             self._hessian = DenseCurvature(_lifted(self._hessian_at(psi)))
             return self._hessian, True
@@ -181,19 +179,6 @@ class CurvatureSchedule:
         of their gradient, and with it of the sign that the maximum is at infinity.
         """
         return model.weakest >= _WEAK and self.problem.largest_move(model.solve(g)) <= _LEAP
-
-    def _old_hessian_does(self, left: float, shrunk: float) -> bool:
-        """Whether steps with the Hessian of the point before, which has shrunk what is left so, cost the fewest passes.
-
-        They shrink what is left by the same factor each. A new Hessian squares it.
-        """
-        old = _passes_of_steps(left, left_by_old_hessian(shrunk))
-        if old == np.inf:
-            return False
-        new, after = self.exact_passes, left * shrunk**2
-        if after > _GOAL:
-            new += 1 + _passes_of_steps(after, left_by_old_hessian(after / left))
-        return old <= new
 
     def _pays_for_hessian(self, spent: float, decrement: float) -> bool:
         """Whether a Hessian, taken once near the end, costs clearly less than the steps left, each like the last."""
@@ -214,13 +199,6 @@ class CurvatureSchedule:
         """The Hessian; that of the model without features, where a fit starts, is known."""
         known = self._null_is_exact and self._hessian is None and not psi.any()
         return null_hessian(self.problem, self._class_metric) if known else self.problem.hessian(psi)
-
-
-def _passes_of_steps(left: float, share: float) -> float:
-    """Evaluations of steps that leave the given share of what was left each: the last one needs none (`_newton`)."""
-    if share >= 1:
-        return np.inf
-    return max(math.ceil(math.log(_GOAL / left) / math.log(share)) - 1, 0) if left > 0 else 0.0
 
 
 def _lifted(hessian: FloatArray) -> FloatArray:

@@ -1,5 +1,8 @@
 """The number that is added to the coefficients of a column in all classes, where the penalty alone chooses it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ._problem import RoundProblem
@@ -16,7 +19,7 @@ class Gauge:
 
     def __init__(self, problem: RoundProblem, region: Region) -> None:
         coordinates = problem.coordinates
-        self._blocks = coordinates.blocks
+        self._blocks: Callable[[Any], Any] = coordinates.blocks
         self._rank = coordinates.rank
         self._exists = len(coordinates.basis) > 1
         boxed = bool(np.isfinite(region.lower).any() or np.isfinite(region.upper).any())

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult
 
+from ._ahead import old_hessian_does
 from ._cost import exact_passes, factor_passes
 from ._direction import CAUTION
 from ._gauge import Gauge
@@ -41,6 +42,8 @@ _DAMPING = 1e-13
 # Up to here every step factors the Hessian; up to there the last ones do, once conjugate gradients are near the end,
 # or get nowhere.
 _FEW_PARAMETERS = 300
+# Nats from which on steps with the Hessian of the point before do not pay.
+_FAR_FROM_DONE = 1.0
 _MAX_DENSE_SIZE = 3000
 _NEAR_NATS = 1e-6
 # Factors of a step, and such steps whose price is spent on conjugate gradients before those are given up.
@@ -160,27 +163,17 @@ def minimize_proximal_newton(
     )
 
 
-def model_steps(problem: RoundProblem, region: Region, tol: float) -> StepSolver:
-    """Steps to the minimum of the quadratic model of a problem, by the cost of its Hessian and factors."""
+def model_steps(problem: RoundProblem, region: Region, tol: float, hessian: FloatArray | None = None) -> StepSolver:
+    """Steps to the minimum of the quadratic model of a problem, by the cost of its Hessian and factors.
+
+    `hessian` is a model of it at the start, where there is one.
+    """
     gauge = Gauge(problem, region)
-
-    def exact(x: FloatArray, g: FloatArray) -> Proposal:
-        g = gauge.without_rounding(x, g)
-        hessian = problem.hessian(x)
-        hessian[np.diag_indices_from(hessian)] += _DAMPING
-        end, gain = Quadratic(hessian, region, gauge).minimise(x, g)
-        change = float(g @ (end - x)) + region.penalty(end) - region.penalty(x)
-
-        def path(t: float) -> tuple[FloatArray, float]:
-            # At t = 1 what the model puts at zero or at a bound is there exactly.
-            return gauge.settled(end if t == 1.0 else x + t * (end - x)), t * change
-
-        return Proposal(end - x, gain, path)
-
-    if problem.size <= _FEW_PARAMETERS:
-        return exact
     if problem.size > _MAX_DENSE_SIZE:
         return OrthantSteps(problem, region, gauge, tol)
+    exact = ExactSteps(problem, region, gauge, hessian)
+    if problem.size <= _FEW_PARAMETERS:
+        return exact
     orthant = OrthantSteps(problem, region, gauge)
     factors = (_FACTORS - 1) * factor_passes(problem)
     until = problem.objective.n_passes + _MANY_STEPS * (exact_passes(problem) + factors)
@@ -197,6 +190,55 @@ def model_steps(problem: RoundProblem, region: Region, tol: float) -> StepSolver
         return exact(x, g)
 
     return first_in_orthants
+
+
+class ExactSteps:
+    """Steps to the minimum of quadratics whose Hessian is at hand, that of an earlier point where it does.
+
+    Parameters
+    ----------
+    problem, region : what is minimised
+    gauge : what a step ends with, and begins with
+    hessian : a model of the Hessian at the start, for the first step
+    """
+
+    def __init__(self, problem: RoundProblem, region: Region, gauge: Gauge, hessian: FloatArray | None = None) -> None:
+        self.problem = problem
+        self.region = region
+        self.gauge = gauge
+        self._passes = exact_passes(problem)
+        self._quadratic = None if hessian is None else self._of(hessian)
+        # What was left at the point before, and where its step was to end.
+        self._before = np.inf if hessian is None else 0.0
+        self._end: FloatArray | None = None
+
+    def _of(self, hessian: FloatArray) -> Quadratic:
+        hessian[np.diag_indices_from(hessian)] += _DAMPING
+        return Quadratic(hessian, self.region, self.gauge)
+
+    def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
+        """The step from x, where the smooth part has gradient g."""
+        g = self.gauge.without_rounding(x, g)
+        whole = self._end is None or np.array_equal(x, self._end)
+        guess = None
+        if self._quadratic is not None and whole and self._before <= _FAR_FROM_DONE:
+            end, gain = self._quadratic.minimise(x, g)
+            if not self._before or old_hessian_does(gain, gain / self._before, self._passes):
+                return self._proposal(x, g, end, gain)
+            guess = end
+        self._quadratic = self._of(self.problem.hessian(x))
+        return self._proposal(x, g, *self._quadratic.minimise(x, g, guess))
+
+    def _proposal(self, x: FloatArray, g: FloatArray, end: FloatArray, gain: float) -> Proposal:
+        end = self.gauge.settled(end)
+        change = float(g @ (end - x)) + self.region.penalty(end) - self.region.penalty(x)
+        self._before, self._end = gain, end
+
+        def path(t: float) -> tuple[FloatArray, float]:
+            # At t = 1 what the model puts at zero or at a bound is there exactly.
+            return end if t == 1.0 else self.gauge.settled(x + t * (end - x)), t * change
+
+        return Proposal(end - x, gain, path)
 
 
 class OrthantSteps:
