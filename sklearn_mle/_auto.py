@@ -219,7 +219,7 @@ def _terms_of_sample(problem: RoundProblem) -> int:
     n_outputs = problem.objective.layout.widths[-1]
     terms = _SAMPLE_TERMS * problem.size
     share = _TERMS_SHARE * problem.objective.samples.n_rows * max(1, n_outputs * (n_outputs - 1) // 2)
-    dense = problem.coordinates.transform.ndim == 2
+    dense = not problem.objective.samples.is_sparse
     return terms if dense and problem.size <= _MAX_SAMPLED_SIZE and terms <= share else 0
 
 

@@ -30,7 +30,7 @@ from ._newton import minimize_newton
 from ._problem import RoundProblem
 from ._proximal import minimize_proximal_newton, model_steps
 from ._region import Region
-from ._sampled import run_sampled, start_from_sample
+from ._sampled import run_sampled, start_from_sample, start_in_region
 from ._split import SplitProblem
 from ._typing import FloatArray
 
@@ -168,6 +168,9 @@ def solve(
         if schedule.start_rows and controls.bounds is None:
             start, known = start_from_sample(problem, schedule, controls, start)
             return polish(problem, schedule, controls, start, at=known)
+        if schedule.start_rows or schedule.sample_rows:
+            start, known, hessian = start_in_region(problem, schedule, controls, start, _region(problem, controls))
+            return polish(problem, schedule, controls, start, at=known, hessian=hessian)
         return polish(problem, schedule, controls, start)
     if not isinstance(solver, Method):
         return run_callable(problem, None if controls.bounds is not None else schedule.null, solver, controls, start)
@@ -188,6 +191,7 @@ def polish(
     at: tuple[float, FloatArray] | None = None,
     max_iter: int | None = None,
     polished: float = POLISHED_NATS,
+    hessian: FloatArray | None = None,
 ) -> Solution:
     """Newton's method from `start`; `watch` ends it where the minimum seems to be at infinity.
 
@@ -218,8 +222,8 @@ def polish(
         }
     else:
         method = minimize_proximal_newton
-        region = Region(np.zeros(problem.size) if controls.l1 is None else controls.l1, *controls.bounds)
-        options |= {"region": region, "model_step": model_steps(problem, region, controls.tol)}
+        region = _region(problem, controls)
+        options |= {"region": region, "model_step": model_steps(problem, region, controls.tol, schedule.sample_terms, hessian)}
     result = minimize(
         paired.value,
         start,
@@ -240,6 +244,11 @@ def polish(
         result,
         float(result.get("after", np.inf)),
     )
+
+
+def _region(problem: RoundProblem, controls: Controls) -> Region:
+    assert controls.bounds is not None
+    return Region(np.zeros(problem.size) if controls.l1 is None else controls.l1, *controls.bounds)
 
 
 def finished(solution: Solution, history: History) -> Solution:

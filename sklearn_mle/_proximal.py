@@ -44,6 +44,8 @@ _DAMPING = 1e-13
 _FEW_PARAMETERS = 300
 # Nats from which on steps with the Hessian of the point before do not pay.
 _FAR_FROM_DONE = 1.0
+# Of what was left, what a step with a sample of the Hessian's terms may leave: more, and they do not stand for it.
+_POOR = 0.3
 _MAX_DENSE_SIZE = 3000
 _NEAR_NATS = 1e-6
 # Factors of a step, and such steps whose price is spent on conjugate gradients before those are given up.
@@ -163,16 +165,23 @@ def minimize_proximal_newton(
     )
 
 
-def model_steps(problem: RoundProblem, region: Region, tol: float, hessian: FloatArray | None = None) -> StepSolver:
+def model_steps(
+    problem: RoundProblem, region: Region, tol: float, n_terms: int = 0, hessian: FloatArray | None = None
+) -> StepSolver:
     """Steps to the minimum of the quadratic model of a problem, by the cost of its Hessian and factors.
 
-    `hessian` is a model of it at the start, where there is one.
+    Parameters
+    ----------
+    problem, region : what is minimised
+    tol : nats that may be left
+    n_terms : so many terms may stand for the Hessian (`CurvatureSchedule.sample_terms`); 0 where they may not
+    hessian : a model of it at the start, where there is one
     """
     gauge = Gauge(problem, region)
     if problem.size > _MAX_DENSE_SIZE:
         return OrthantSteps(problem, region, gauge, tol)
-    exact = ExactSteps(problem, region, gauge, hessian)
-    if problem.size <= _FEW_PARAMETERS:
+    exact = ExactSteps(problem, region, gauge, n_terms, hessian)
+    if problem.size <= _FEW_PARAMETERS or n_terms:
         return exact
     orthant = OrthantSteps(problem, region, gauge)
     factors = (_FACTORS - 1) * factor_passes(problem)
@@ -199,14 +208,23 @@ class ExactSteps:
     ----------
     problem, region : what is minimised
     gauge : what a step ends with, and begins with
+    n_terms : so many terms stand for the Hessian, for as long as steps with them gain what they promise
     hessian : a model of the Hessian at the start, for the first step
     """
 
-    def __init__(self, problem: RoundProblem, region: Region, gauge: Gauge, hessian: FloatArray | None = None) -> None:
+    def __init__(
+        self,
+        problem: RoundProblem,
+        region: Region,
+        gauge: Gauge,
+        n_terms: int = 0,
+        hessian: FloatArray | None = None,
+    ) -> None:
         self.problem = problem
         self.region = region
         self.gauge = gauge
         self._passes = exact_passes(problem)
+        self._n_terms = n_terms
         self._quadratic = None if hessian is None else self._of(hessian)
         # What was left at the point before, and where its step was to end.
         self._before = np.inf if hessian is None else 0.0
@@ -226,8 +244,13 @@ class ExactSteps:
             if not self._before or old_hessian_does(gain, gain / self._before, self._passes):
                 return self._proposal(x, g, end, gain)
             guess = end
-        self._quadratic = self._of(self.problem.hessian(x))
+            if gain > _POOR * self._before:
+                self._n_terms = 0
+        self._quadratic = self._of(self._hessian(x))
         return self._proposal(x, g, *self._quadratic.minimise(x, g, guess))
+
+    def _hessian(self, x: FloatArray) -> FloatArray:
+        return self.problem.sampled_hessian(x, self._n_terms) if self._n_terms else self.problem.hessian(x)
 
     def _proposal(self, x: FloatArray, g: FloatArray, end: FloatArray, gain: float) -> Proposal:
         end = self.gauge.settled(end)

@@ -17,7 +17,9 @@ from ._history import Controls, Tracked
 from ._kept import sampled_problem
 from ._newton import minimize_newton
 from ._problem import RoundProblem
+from ._proximal import minimize_proximal_newton, model_steps
 from ._quasi_newton import Descent, quasi_newton
+from ._region import Region
 from ._typing import FloatArray, IntArray
 
 _MAX_START_ITERATIONS = 15
@@ -80,6 +82,35 @@ def start_from_sample(
     return near.psi, tracked.value_and_grad(near.psi)
 
 
+def start_in_region(
+    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray, region: Region
+) -> tuple[FloatArray, tuple[float, FloatArray], FloatArray | None]:
+    """The same under a penalty or bounds, by proximal Newton steps on the sample; with the sample's Hessian there."""
+    hessians: list[FloatArray] = []
+
+    def proximal(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> Near:
+        options: dict[str, Any] = {
+            "region": region,
+            "model_step": model_steps(part, region, controls.tol),
+            "target": enough,
+            "tol": controls.tol,
+            "resolution": controls.resolution,
+            "maxiter": min(controls.left, _MAX_START_ITERATIONS),
+        }
+        found = minimize(function.value_and_grad, start, jac=True, method=minimize_proximal_newton, options=options)
+        if not schedule.sample_terms:
+            hessians.append(part.hessian(found.x))
+        return Near(found.x, None)
+
+    tracked = Tracked(problem.value_and_grad)
+    n_rows = schedule.start_rows or schedule.sample_rows
+    near = _near(problem, tracked, n_rows, proximal, start, region.penalty)
+    known = tracked.value_and_grad(near.psi)
+    if schedule.sample_terms:
+        return near.psi, known, problem.sampled_hessian(near.psi, schedule.sample_terms)
+    return near.psi, known, None if near.psi is start else hessians[-1]
+
+
 def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray) -> Descent:
     """Estimate from a sample of the rows, then L-BFGS-B on all of them in the metric of a sample's Hessian.
 
@@ -128,7 +159,14 @@ def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Co
     return found
 
 
-def _near(problem: RoundProblem, tracked: Tracked, n_rows: int, descend: Descend, start: FloatArray) -> Near:
+def _near(
+    problem: RoundProblem,
+    tracked: Tracked,
+    n_rows: int,
+    descend: Descend,
+    start: FloatArray,
+    penalty: Callable[[FloatArray], float] = lambda psi: 0.0,
+) -> Near:
     """The estimate of a sample; that of one with the outliers where there are any; the start where it is no better.
 
     Outliers are rows that the first estimate takes for impossible, of which a sample has next to none.
@@ -137,7 +175,7 @@ def _near(problem: RoundProblem, tracked: Tracked, n_rows: int, descend: Descend
     def estimate(start: FloatArray, whole: IntArray | None) -> tuple[Near, float]:
         part = sampled_problem(problem, n_rows, rows_of_class(problem), whole)
         function = Tracked(part.value_and_grad)
-        before = function.value(start)
+        before = function.value(start) + penalty(start)
         # A tenth of how far the estimate of a sample is from that of all rows, some d / 2 over its share.
         enough = 0.05 * problem.size * problem.objective.samples.n_rows / max(1, part.objective.samples.n_rows)
         found = descend(part, function, start, enough)
@@ -145,11 +183,12 @@ def _near(problem: RoundProblem, tracked: Tracked, n_rows: int, descend: Descend
         return found, before
 
     near, at_start = estimate(start, None)
-    value = tracked.value(near.psi)
+    value = tracked.value(near.psi) + penalty(near.psi)
     surprising = problem.surprising_rows(near.psi)
     if len(surprising):
         again, _ = estimate(near.psi, surprising)
-        if tracked.value(again.psi) < value:
-            near, value = again, tracked.value(again.psi)
+        after = tracked.value(again.psi) + penalty(again.psi)
+        if after < value:
+            near, value = again, after
     # A sample that is all but separated says little of the rest.
     return near if value < at_start else Near(start, None)
