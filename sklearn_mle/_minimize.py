@@ -223,7 +223,10 @@ def polish(
     else:
         method = minimize_proximal_newton
         region = _region(problem, controls)
-        options |= {"region": region, "model_step": model_steps(problem, region, controls.tol, schedule.sample_terms, hessian)}
+        options |= {
+            "region": region,
+            "model_step": model_steps(problem, region, controls.tol, schedule.sample_terms, hessian),
+        }
     result = minimize(
         paired.value,
         start,

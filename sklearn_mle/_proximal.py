@@ -47,7 +47,7 @@ _FAR_FROM_DONE = 1.0
 # Of what was left, what a step with a sample of the Hessian's terms may leave: more, and they do not stand for it.
 _POOR = 0.3
 _MAX_DENSE_SIZE = 3000
-_NEAR_NATS = 1e-6
+_NEAR_NATS = 0.03
 # Factors of a step, and such steps whose price is spent on conjugate gradients before those are given up.
 _FACTORS = 20
 _MANY_STEPS = 10.0
@@ -302,7 +302,9 @@ class OrthantSteps:
             self._shift = float(np.clip(self._shift * (1 / _SHIFT_FACTOR if whole else _SHIFT_FACTOR), *_SHIFTS))
         slope = region.slope(x, g)
         low, high = region.orthant(x, slope)
-        step, gain = self._solve(x, slope, ~region.held(x) | (slope != 0), self._shift, *_LOOSE)
+        free = ~region.held(x) | (slope != 0)
+        self.gauge.hold(free, x, slope)
+        step, gain = self._solve(x, slope, free, self._shift, *_LOOSE)
         if gain <= self.tol:
             gain = self._certified(x, slope, gain)
 

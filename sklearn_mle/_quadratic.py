@@ -13,8 +13,8 @@ added for the next step.
 
 import numpy as np
 
-from ._curvature import DenseCurvature
 from ._gauge import Gauge
+from ._parts import PartialSolver
 from ._region import Region
 from ._typing import BoolArray, FloatArray, IntArray
 
@@ -49,7 +49,7 @@ class Quadratic:
         self._diagonal = np.diag(hessian)
         self._region = region
         self._gauge = gauge
-        self._factored: tuple[IntArray, float, DenseCurvature] | None = None
+        self._parts = PartialSolver(hessian)
 
     def minimise(self, x: FloatArray, g: FloatArray, guess: FloatArray | None = None) -> tuple[FloatArray, float]:
         """Minimise from x, where the smooth part has gradient g, or from a guess that is no worse.
@@ -96,8 +96,7 @@ class Quadratic:
 
     def _step(self, free: IntArray, slope: FloatArray, shift: float) -> FloatArray:
         step = np.zeros_like(slope)
-        if len(free):
-            step[free] = -self._curvature(free, shift).solve(slope[free])
+        step[free] = -self._parts.solve(free, slope[free], shift)
         return step
 
     def _free(self, u: FloatArray, slope: FloatArray, held: BoolArray) -> tuple[IntArray, bool]:
@@ -112,15 +111,6 @@ class Quadratic:
             promised = slope[entering] ** 2 / self._diagonal[entering]
             free[entering[np.argpartition(-promised, most)[most:]]] = False
         return np.flatnonzero(free), complete
-
-    def _curvature(self, free: IntArray, shift: float) -> DenseCurvature:
-        """The factor of H on some coordinates; kept, since near the end they are the same for many steps."""
-        if self._factored is None or self._factored[1] != shift or not np.array_equal(self._factored[0], free):
-            block = self._hessian.take(free, axis=0).take(free, axis=1)
-            if shift:
-                block[np.diag_indices_from(block)] += shift * self._diagonal[free]
-            self._factored = free, shift, DenseCurvature(block)
-        return self._factored[2]
 
 
 class _Search:

@@ -132,8 +132,8 @@ def test_many_parameters_end_where_few_do(K, l1_ratio, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:The fit has not converged")
-@pytest.mark.parametrize(("seed", "max_iter"), [(0, 100), (1, 300), (3, 1000)])
-def test_orthants_do_not_claim_what_they_have_not_reached(seed, max_iter, monkeypatch):
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_orthants_do_not_claim_what_they_have_not_reached(seed, monkeypatch):
     """What a step within one orthant gains is next to nothing here, and far from all."""
     n, p, K = 150, 40, 3
     rng = np.random.default_rng(seed)
@@ -145,9 +145,12 @@ def test_orthants_do_not_claim_what_they_have_not_reached(seed, max_iter, monkey
     best = SoftmaxMLEClassifier(C=1.0, l1_ratio=1.0).fit(X, y)
     monkeypatch.setattr(_proximal, "_FEW_PARAMETERS", 0)
     monkeypatch.setattr(_proximal, "_MAX_DENSE_SIZE", 0)
-    model = SoftmaxMLEClassifier(C=1.0, l1_ratio=1.0, max_iter=max_iter).fit(X, y)
-    assert model.optimize_result_.fun > best.optimize_result_.fun + model.tol
-    assert not model.converged_
+    reached = []
+    for max_iter in (10, 40, 1000):
+        model = SoftmaxMLEClassifier(C=1.0, l1_ratio=1.0, max_iter=max_iter).fit(X, y)
+        reached.append(model.optimize_result_.fun <= best.optimize_result_.fun + model.tol)
+        assert model.converged_ <= reached[-1]
+    assert not reached[0]
 
 
 @pytest.mark.parametrize("K", [2, 3, 5])
