@@ -264,7 +264,7 @@ def _set_up_in_box(
     coordinates, box, bounds = box_coordinates(layout, samples, variance, bounds)
     objective = NegativeLogLikelihood(Network(layout), samples, variance)
     objective.n_passes += samples.n_passes
-    problem = RoundProblem(objective, coordinates)
+    problem = round_problem(objective, coordinates)
     start: FloatArray = np.zeros(problem.size)
     if model.start is not None:
         # Bounds and l1 penalty are those of psi, whose zero is W = 0: the start moves, not the origin.

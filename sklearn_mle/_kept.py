@@ -21,7 +21,7 @@ _MOST_ENTRIES = 1 << 17
 def round_problem(objective: NegativeLogLikelihood, coordinates: Coordinates) -> RoundProblem:
     """The problem in these coordinates, its columns kept where they are few."""
     entries = objective.samples.n_rows * coordinates.shape[1]
-    if entries <= _MOST_ENTRIES and coordinates.transform.ndim == 2:
+    if entries <= _MOST_ENTRIES and not objective.samples.is_sparse:
         return KeptProblem(objective, coordinates)
     return RoundProblem(objective, coordinates)
 
@@ -61,14 +61,14 @@ class KeptProblem(RoundProblem):
         self._proba_at: bytes | None = None
         self._hessian_passes = objective.passes_of_moments(self._pair_basis.shape[1], len(self._columns))
         # 1/2 psi' (I (x) P) psi + slope' psi + what the prior is at psi = 0; no slope where weights are 0 there.
-        self._prior: tuple[FloatArray, FloatArray | None, float] | None = None
+        self._prior: tuple[FloatArray | None, float] | None = None
         if objective.precision:
             ((W, _),) = coordinates.layout.unpack(coordinates.origin)
             slope = None
             if W.any():
                 intercepts = np.zeros(len(W)) if self._has_intercept else None
                 slope = coordinates.pull(coordinates.layout.pack([(objective.precision * W, intercepts)]))
-            self._prior = self.penalty_metric, slope, objective.penalty(coordinates.origin)
+            self._prior = slope, objective.penalty(coordinates.origin)
 
     @property
     def _has_intercept(self) -> bool:
@@ -97,10 +97,15 @@ class KeptProblem(RoundProblem):
         """What the prior adds to the negative log-likelihood."""
         return 0.0 if self._prior is None else self._penalty_and_grad(psi)[0]
 
+    def _times_prior(self, direction: FloatArray) -> FloatArray:
+        """(I (x) P) times a direction."""
+        blocks, metric = direction.reshape(self.coordinates.shape), self.penalty_metric
+        return (blocks * metric if metric.ndim == 1 else blocks @ metric).ravel()
+
     def _penalty_and_grad(self, psi: FloatArray) -> tuple[float, FloatArray]:
         assert self._prior is not None
-        metric, slope, at_zero = self._prior
-        grad = (psi.reshape(self.coordinates.shape) @ metric).ravel()
+        slope, at_zero = self._prior
+        grad = self._times_prior(psi)
         value = 0.5 * float(psi @ grad) + at_zero
         if slope is not None:
             value += float(slope @ psi)
@@ -143,7 +148,7 @@ class KeptProblem(RoundProblem):
         product = self._pulled(curvature_product(self._probabilities(psi), self._outputs(direction)))
         self.objective.n_passes += 1
         if self._prior is not None:
-            product += (direction.reshape(self.coordinates.shape) @ self._prior[0]).ravel()
+            product += self._times_prior(direction)
         return product
 
     def hessian(self, psi: FloatArray) -> FloatArray:

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from ._ahead import old_hessian_does
-from ._cost import exact_passes, factor_passes
+from ._cost import exact_passes, factor_passes, pass_time
 from ._direction import CAUTION
 from ._gauge import Gauge
 from ._line_search import NOISE, TOLD_APART
@@ -44,6 +44,8 @@ _DAMPING = 1e-13
 _FEW_PARAMETERS = 300
 # Nats from which on steps with the Hessian of the point before do not pay.
 _FAR_FROM_DONE = 1.0
+# Nanoseconds of the calls of a quadratic.
+_CALLS_OF_STEP = 3e5
 # Of what was left, what a step with a sample of the Hessian's terms may leave: more, and they do not stand for it.
 _POOR = 0.3
 _MAX_DENSE_SIZE = 3000
@@ -114,7 +116,10 @@ def minimize_proximal_newton(
     OptimizeResult
         `fun` includes the penalty; `jac` is the gradient of the smooth part.
     """
-    x = np.clip(np.asarray(x0, dtype=float), region.lower, region.upper)
+    x = np.asarray(x0, dtype=float)
+    inside = np.clip(x, region.lower, region.upper)
+    if not np.array_equal(inside, x):
+        x = inside
     f, g = fun(x, *args) + region.penalty(x), jac(x, *args)
     nit = 0
     least, n_stalls = np.inf, 0
@@ -223,7 +228,8 @@ class ExactSteps:
         self.problem = problem
         self.region = region
         self.gauge = gauge
-        self._passes = exact_passes(problem)
+        # What a step costs beside a pass makes a Hessian that saves one cheaper.
+        self._price = exact_passes(problem) / (1 + _CALLS_OF_STEP / pass_time(problem))
         self._n_terms = n_terms
         self._quadratic = None if hessian is None else self._of(hessian)
         # What was left at the point before, and where its step was to end.
@@ -241,7 +247,7 @@ class ExactSteps:
         guess = None
         if self._quadratic is not None and whole and self._before <= _FAR_FROM_DONE:
             end, gain = self._quadratic.minimise(x, g)
-            if not self._before or old_hessian_does(gain, gain / self._before, self._passes):
+            if not self._before or old_hessian_does(gain, gain / self._before, self._price):
                 return self._proposal(x, g, end, gain)
             guess = end
             if gain > _POOR * self._before:
