@@ -39,21 +39,25 @@ _MAX_STALLS = 4
 # Relative to coordinates of curvature one: keeps what the data do not determine where it is, and costs Newton's step
 # nothing that shows.
 _DAMPING = 1e-13
-# Up to here every step factors the Hessian; up to there the last ones do, once conjugate gradients are near the end,
-# or get nowhere.
-_FEW_PARAMETERS = 300
-# Nats from which on steps with the Hessian of the point before do not pay.
-_FAR_FROM_DONE = 1.0
-# Nanoseconds of the calls of a quadratic.
-_CALLS_OF_STEP = 3e5
-# Of what was left, what a step with a sample of the Hessian's terms may leave: more, and they do not stand for it.
-_POOR = 0.3
+# Passes that a Hessian and its factors may cost for every step to have them; with less than so many parameters the last
+# ones do, once conjugate gradients are near the end, or get nowhere.
+_FEW_PASSES = 25.0
 _MAX_DENSE_SIZE = 3000
 _NEAR_NATS = 0.03
+# A gain so small is rounding of the slope, whatever the condition: there is nothing that an orthant could hide.
+_NO_SLOPE = 1e-20
 # Factors of a step, and such steps whose price is spent on conjugate gradients before those are given up.
-_FACTORS = 20
+_FACTORS = 4
 _MANY_STEPS = 10.0
 _MAX_ORTHANT_STEPS = 150
+# Nats from which on steps with the Hessian of the point before do not pay.
+_FAR_FROM_DONE = 1.0
+# Of what a quadratic gains, what need not be gained: where it costs less than the pass that follows, and elsewhere.
+_SOLVED, _ROUGHLY_SOLVED = 1e-2, 0.1
+# Nanoseconds of the calls of a quadratic.
+_CALLS_OF_STEP = 3e5
+# Of what was left, what a step leaves far from the end with a sample's Hessian that goes on.
+_MUCH_LESS = 0.1
 # Conjugate gradients: residual, of the first, and products at most, for a step and for a certificate. What is left in
 # directions of little curvature shows late.
 _LOOSE = 0.1, 100
@@ -186,11 +190,11 @@ def model_steps(
     if problem.size > _MAX_DENSE_SIZE:
         return OrthantSteps(problem, region, gauge, tol)
     exact = ExactSteps(problem, region, gauge, n_terms, hessian)
-    if problem.size <= _FEW_PARAMETERS or n_terms:
+    price = exact_passes(problem) + (_FACTORS - 1) * factor_passes(problem)
+    if n_terms or price <= _FEW_PASSES:
         return exact
     orthant = OrthantSteps(problem, region, gauge)
-    factors = (_FACTORS - 1) * factor_passes(problem)
-    until = problem.objective.n_passes + _MANY_STEPS * (exact_passes(problem) + factors)
+    until = problem.objective.n_passes + _MANY_STEPS * price
     left = _MAX_ORTHANT_STEPS
 
     def first_in_orthants(x: FloatArray, g: FloatArray) -> Proposal:
@@ -198,7 +202,7 @@ def model_steps(
         if left and problem.objective.n_passes < until:
             left -= 1
             proposal = orthant(x, g)
-            if proposal.gain > _NEAR_NATS:
+            if proposal.gain > _NEAR_NATS or proposal.gain <= _NO_SLOPE:
                 return proposal
         left = 0
         return exact(x, g)
@@ -228,32 +232,44 @@ class ExactSteps:
         self.problem = problem
         self.region = region
         self.gauge = gauge
+        calls = _CALLS_OF_STEP / pass_time(problem)
         # What a step costs beside a pass makes a Hessian that saves one cheaper.
-        self._price = exact_passes(problem) / (1 + _CALLS_OF_STEP / pass_time(problem))
+        self._price = exact_passes(problem) / (1 + calls)
+        self._solved = _SOLVED if calls + factor_passes(problem) < 1 else _ROUGHLY_SOLVED
         self._n_terms = n_terms
         self._quadratic = None if hessian is None else self._of(hessian)
+        self._of_sample = hessian is not None
         # What was left at the point before, and where its step was to end.
-        self._before = np.inf if hessian is None else 0.0
+        self._before = np.inf
         self._end: FloatArray | None = None
 
     def _of(self, hessian: FloatArray) -> Quadratic:
         hessian[np.diag_indices_from(hessian)] += _DAMPING
-        return Quadratic(hessian, self.region, self.gauge)
+        return Quadratic(hessian, self.region, self.gauge, self._solved)
 
     def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
         """The step from x, where the smooth part has gradient g."""
         g = self.gauge.without_rounding(x, g)
-        whole = self._end is None or np.array_equal(x, self._end)
         guess = None
-        if self._quadratic is not None and whole and self._before <= _FAR_FROM_DONE:
+        whole = self._end is None or np.array_equal(x, self._end)
+        if self._quadratic is not None and whole and (self._of_sample or self._before <= _FAR_FROM_DONE):
             end, gain = self._quadratic.minimise(x, g)
-            if not self._before or old_hessian_does(gain, gain / self._before, self._price):
+            if self._does(gain):
                 return self._proposal(x, g, end, gain)
             guess = end
-            if gain > _POOR * self._before:
-                self._n_terms = 0
+            # Near the end other terms of the Hessian would do no better.
+            self._n_terms *= self._before > _FAR_FROM_DONE
+        self._of_sample = self._n_terms > 0
         self._quadratic = self._of(self._hessian(x))
         return self._proposal(x, g, *self._quadratic.minimise(x, g, guess))
+
+    def _does(self, left: float) -> bool:
+        """Whether the Hessian at hand serves for another step: it has left so much."""
+        shrunk = left / self._before
+        if self._before > _FAR_FROM_DONE:
+            # Far from the end a new one would not square what is left either.
+            return shrunk <= _MUCH_LESS
+        return old_hessian_does(left, shrunk, self._price)
 
     def _hessian(self, x: FloatArray) -> FloatArray:
         return self.problem.sampled_hessian(x, self._n_terms) if self._n_terms else self.problem.hessian(x)
@@ -311,7 +327,7 @@ class OrthantSteps:
         free = ~region.held(x) | (slope != 0)
         self.gauge.hold(free, x, slope)
         step, gain = self._solve(x, slope, free, self._shift, *_LOOSE)
-        if gain <= self.tol:
+        if _NO_SLOPE < gain <= self.tol:
             gain = self._certified(x, slope, gain)
 
         def path(t: float) -> tuple[FloatArray, float]:

@@ -18,8 +18,6 @@ from ._parts import PartialSolver
 from ._region import Region
 from ._typing import BoolArray, FloatArray, IntArray
 
-# Of what has been gained, what a further step need not gain: the next quadratic is another one.
-_SOLVED = 1e-2
 _NOTHING = 1e-15
 # Steps, and the operations of their factors, after which what has been gained will do.
 _MAX_STEPS = 500
@@ -42,13 +40,16 @@ class Quadratic:
     region : Region
     gauge : Gauge, optional
         Directions in which H has no curvature of its own.
+    solved : float
+        Of what has been gained, what a further step need not gain: the next quadratic is another one.
     """
 
-    def __init__(self, hessian: FloatArray, region: Region, gauge: Gauge | None = None) -> None:
+    def __init__(self, hessian: FloatArray, region: Region, gauge: Gauge | None = None, solved: float = 1e-2) -> None:
         self._hessian = hessian
         self._diagonal = np.diag(hessian)
         self._region = region
         self._gauge = gauge
+        self._solved = solved
         self._parts = PartialSolver(hessian)
 
     def minimise(self, x: FloatArray, g: FloatArray, guess: FloatArray | None = None) -> tuple[FloatArray, float]:
@@ -70,7 +71,7 @@ class Quadratic:
             free, complete = self._free(search.u, slope, held)
             step = self._step(free, slope, shift)
             left = -0.5 * float(slope @ step)
-            if complete and 2 * left <= _SOLVED * search.gain + _NOTHING:
+            if complete and 2 * left <= self._solved * search.gain + _NOTHING:
                 if not shift:
                     break
                 shift = 0.0

@@ -121,7 +121,7 @@ def test_units_of_the_columns_cost_no_steps(K, C, l1_ratio):
 def test_many_parameters_end_where_few_do(K, l1_ratio, monkeypatch):
     X, y = unlike_columns(K=K, n=300, p=30, correlated=1.0)
     exact = SoftmaxMLEClassifier(C=1.0, l1_ratio=l1_ratio).fit(X, y)
-    monkeypatch.setattr(_proximal, "_FEW_PARAMETERS", 0)
+    monkeypatch.setattr(_proximal, "_FEW_PASSES", 0)
     through_orthants = SoftmaxMLEClassifier(C=1.0, l1_ratio=l1_ratio).fit(X, y)
     assert through_orthants.optimize_result_.fun == pytest.approx(exact.optimize_result_.fun, abs=1e-9)
     np.testing.assert_allclose(through_orthants.coef_, exact.coef_, rtol=1e-4, atol=1e-9 * np.abs(exact.coef_).max())
@@ -143,7 +143,7 @@ def test_orthants_do_not_claim_what_they_have_not_reached(seed, monkeypatch):
     y = (z / z.std() + rng.gumbel(size=z.shape)).argmax(axis=1)
     X *= 10.0 ** rng.uniform(-2, 2, p)
     best = SoftmaxMLEClassifier(C=1.0, l1_ratio=1.0).fit(X, y)
-    monkeypatch.setattr(_proximal, "_FEW_PARAMETERS", 0)
+    monkeypatch.setattr(_proximal, "_FEW_PASSES", 0)
     monkeypatch.setattr(_proximal, "_MAX_DENSE_SIZE", 0)
     reached = []
     for max_iter in (10, 40, 1000):
