@@ -21,6 +21,7 @@ from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates, rewhitened
 from ._problem import RoundProblem
+from ._proximal import describe_steps
 from ._samples import Block, Samples
 from ._separation import SeparationFinding
 from ._softmax import ABSENT_LOGIT
@@ -122,7 +123,8 @@ def _estimate(
     resolution = float(np.finfo(samples.dtype).eps)
     controls = Controls(tol, max_iter, resolution, dict(options or {}), setting.box, setting.l1, history)
     if say is not None:
-        say(f"{problem.size} free parameters, solver: {schedule.name if solver is None else solver}")
+        auto = schedule.name if setting.box is None else describe_steps(problem, schedule.sample_terms)
+        say(f"{problem.size} free parameters, solver: {auto if solver is None else solver}")
     # Where these run out new coordinates may help.
     few = _PATIENT_ITERATIONS if solver is None and _may_move(model, setting) else max_iter
     solution = solve(problem, schedule, solver, replace(controls, max_iter=min(max_iter, few)), setting.start)

@@ -56,8 +56,11 @@ _FAR_FROM_DONE = 1.0
 _SOLVED, _ROUGHLY_SOLVED = 1e-2, 0.1
 # Nanoseconds of the calls of a quadratic.
 _CALLS_OF_STEP = 3e5
-# Of what was left, what a step leaves far from the end with a sample's Hessian that goes on.
-_MUCH_LESS = 0.1
+# Of what was left, what a step leaves far from the end with a sample's Hessian that goes on, and with one that is
+# followed by another.
+_MUCH_LESS, _POORLY = 0.1, 0.5
+# Of the typical curvature of a coordinate, the least that a sample of terms may show.
+_UNSEEN = 1e-2
 # Conjugate gradients: residual, of the first, and products at most, for a step and for a certificate. What is left in
 # directions of little curvature shows late.
 _LOOSE = 0.1, 100
@@ -77,11 +80,13 @@ class Proposal:
     step : the whole step
     gain : nats that the model gains by it
     path : the point at a share t of the step, and the first-order change of the objective up to there
+    surely : whether no other model would propose a step that leads down where this one does not
     """
 
     step: FloatArray
     gain: float
     path: Callable[[float], tuple[FloatArray, float]]
+    surely: bool = True
 
 
 StepSolver = Callable[[FloatArray, FloatArray], Proposal]
@@ -152,6 +157,8 @@ def minimize_proximal_newton(
                 moved = trial
                 break
             t *= 0.5
+        if moved is None and not proposal.surely:
+            continue
         if moved is None or np.array_equal(moved, x):
             success = decrement <= max(tol, noise)
             message = "rounding ends the decrease"
@@ -190,11 +197,10 @@ def model_steps(
     if problem.size > _MAX_DENSE_SIZE:
         return OrthantSteps(problem, region, gauge, tol)
     exact = ExactSteps(problem, region, gauge, n_terms, hessian)
-    price = exact_passes(problem) + (_FACTORS - 1) * factor_passes(problem)
-    if n_terms or price <= _FEW_PASSES:
+    if n_terms or _price(problem) <= _FEW_PASSES:
         return exact
     orthant = OrthantSteps(problem, region, gauge)
-    until = problem.objective.n_passes + _MANY_STEPS * price
+    until = problem.objective.n_passes + _MANY_STEPS * _price(problem)
     left = _MAX_ORTHANT_STEPS
 
     def first_in_orthants(x: FloatArray, g: FloatArray) -> Proposal:
@@ -208,6 +214,21 @@ def model_steps(
         return exact(x, g)
 
     return first_in_orthants
+
+
+def describe_steps(problem: RoundProblem, n_terms: int) -> str:
+    """What `model_steps` chooses, in words."""
+    if n_terms:
+        return f"proximal Newton steps with {n_terms} terms of the Hessian, then with all of it"
+    if problem.size <= _MAX_DENSE_SIZE and _price(problem) <= _FEW_PASSES:
+        return "proximal Newton steps with the exact Hessian"
+    last = ", then with the exact Hessian" if problem.size <= _MAX_DENSE_SIZE else ""
+    return f"proximal Newton steps by conjugate gradients in one orthant after the other{last}"
+
+
+def _price(problem: RoundProblem) -> float:
+    """Passes of a step with the exact Hessian."""
+    return exact_passes(problem) + (_FACTORS - 1) * factor_passes(problem)
 
 
 class ExactSteps:
@@ -237,7 +258,7 @@ class ExactSteps:
         self._price = exact_passes(problem) / (1 + calls)
         self._solved = _SOLVED if calls + factor_passes(problem) < 1 else _ROUGHLY_SOLVED
         self._n_terms = n_terms
-        self._quadratic = None if hessian is None else self._of(hessian)
+        self._quadratic = None if hessian is None else self._of(_lifted(hessian))
         self._of_sample = hessian is not None
         # What was left at the point before, and where its step was to end.
         self._before = np.inf
@@ -254,25 +275,29 @@ class ExactSteps:
         whole = self._end is None or np.array_equal(x, self._end)
         if self._quadratic is not None and whole and (self._of_sample or self._before <= _FAR_FROM_DONE):
             end, gain = self._quadratic.minimise(x, g)
-            if self._does(gain):
+            shrunk = gain / self._before
+            if self._does(gain, shrunk):
                 return self._proposal(x, g, end, gain)
             guess = end
-            # Near the end other terms of the Hessian would do no better.
-            self._n_terms *= self._before > _FAR_FROM_DONE
+            whole = shrunk <= _POORLY
+        if not whole or self._before <= _FAR_FROM_DONE:
+            # Other terms would do no better.
+            self._n_terms = 0
         self._of_sample = self._n_terms > 0
         self._quadratic = self._of(self._hessian(x))
         return self._proposal(x, g, *self._quadratic.minimise(x, g, guess))
 
-    def _does(self, left: float) -> bool:
-        """Whether the Hessian at hand serves for another step: it has left so much."""
-        shrunk = left / self._before
+    def _does(self, left: float, shrunk: float) -> bool:
+        """Whether the Hessian at hand serves for another step: the last one has shrunk what is left so."""
         if self._before > _FAR_FROM_DONE:
             # Far from the end a new one would not square what is left either.
             return shrunk <= _MUCH_LESS
         return old_hessian_does(left, shrunk, self._price)
 
     def _hessian(self, x: FloatArray) -> FloatArray:
-        return self.problem.sampled_hessian(x, self._n_terms) if self._n_terms else self.problem.hessian(x)
+        if self._of_sample:
+            return _lifted(self.problem.sampled_hessian(x, self._n_terms))
+        return self.problem.hessian(x)
 
     def _proposal(self, x: FloatArray, g: FloatArray, end: FloatArray, gain: float) -> Proposal:
         end = self.gauge.settled(end)
@@ -283,7 +308,15 @@ class ExactSteps:
             # At t = 1 what the model puts at zero or at a bound is there exactly.
             return end if t == 1.0 else self.gauge.settled(x + t * (end - x)), t * change
 
-        return Proposal(end - x, gain, path)
+        return Proposal(end - x, gain, path, surely=not self._of_sample)
+
+
+def _lifted(hessian: FloatArray) -> FloatArray:
+    """The Hessian of a sample, where coordinates that it hardly shows have the curvature of others."""
+    diagonal = np.diag(hessian)
+    typical = float(np.median(diagonal))
+    hessian[np.diag_indices_from(hessian)] = np.where(diagonal < _UNSEEN * typical, typical, diagonal)
+    return hessian
 
 
 class OrthantSteps:
