@@ -28,7 +28,7 @@ from ._history import (
 )
 from ._newton import minimize_newton
 from ._problem import RoundProblem
-from ._proximal import minimize_proximal_newton, model_steps
+from ._proximal import StepSolver, minimize_proximal_newton, model_steps
 from ._region import Region
 from ._sampled import run_sampled, start_from_sample, start_in_region
 from ._split import SplitProblem
@@ -169,8 +169,8 @@ def solve(
             start, known = start_from_sample(problem, schedule, controls, start)
             return polish(problem, schedule, controls, start, at=known)
         if schedule.start_rows or schedule.sample_rows:
-            start, known, hessian = start_in_region(problem, schedule, controls, start, _region(problem, controls))
-            return polish(problem, schedule, controls, start, at=known, hessian=hessian)
+            start, known, steps = start_in_region(problem, schedule, controls, start, _region(problem, controls))
+            return polish(problem, schedule, controls, start, at=known, model_step=steps)
         return polish(problem, schedule, controls, start)
     if not isinstance(solver, Method):
         return run_callable(problem, None if controls.bounds is not None else schedule.null, solver, controls, start)
@@ -191,12 +191,12 @@ def polish(
     at: tuple[float, FloatArray] | None = None,
     max_iter: int | None = None,
     polished: float = POLISHED_NATS,
-    hessian: FloatArray | None = None,
+    model_step: StepSolver | None = None,
 ) -> Solution:
     """Newton's method from `start`; `watch` ends it where the minimum seems to be at infinity.
 
     `at` is the value and gradient at `start`, where they are known; `polished` the decrement to reach where the
-    problem is small enough.
+    problem is small enough; `model_step` how to go on under penalties and bounds, where a part of the way is behind.
     """
     target = polished if problem.size <= POLISHED_SIZE else controls.tol
     if controls.resolution > np.finfo(np.float64).eps:
@@ -225,7 +225,7 @@ def polish(
         region = _region(problem, controls)
         options |= {
             "region": region,
-            "model_step": model_steps(problem, region, controls.tol, schedule.sample_terms, hessian),
+            "model_step": model_step or model_steps(problem, region, controls.tol, schedule.sample_terms),
         }
     result = minimize(
         paired.value,

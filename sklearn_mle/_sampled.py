@@ -17,7 +17,7 @@ from ._history import Controls, Tracked
 from ._kept import sampled_problem
 from ._newton import minimize_newton
 from ._problem import RoundProblem
-from ._proximal import minimize_proximal_newton, model_steps
+from ._proximal import Proposal, StepSolver, minimize_proximal_newton, model_steps
 from ._quasi_newton import Descent, quasi_newton
 from ._region import Region
 from ._typing import FloatArray, IntArray
@@ -84,8 +84,8 @@ def start_from_sample(
 
 def start_in_region(
     problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray, region: Region
-) -> tuple[FloatArray, tuple[float, FloatArray], FloatArray | None]:
-    """The same under a penalty or bounds, by proximal Newton steps on the sample; with the sample's Hessian there."""
+) -> tuple[FloatArray, tuple[float, FloatArray], StepSolver]:
+    """The same under a penalty or bounds, by proximal Newton steps on the sample; and how to go on from there."""
     hessians: list[FloatArray] = []
 
     def proximal(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> Near:
@@ -105,10 +105,29 @@ def start_in_region(
     tracked = Tracked(problem.value_and_grad)
     n_rows = schedule.start_rows or schedule.sample_rows
     near = _near(problem, tracked, n_rows, proximal, start, region.penalty)
-    known = tracked.value_and_grad(near.psi)
-    if schedule.sample_terms:
-        return near.psi, known, problem.sampled_hessian(near.psi, schedule.sample_terms)
-    return near.psi, known, None if near.psi is start else hessians[-1]
+    if near.psi is not start:
+        terms = schedule.sample_terms
+        hessian = problem.sampled_hessian(near.psi, terms) if terms else hessians[-1]
+        steps = model_steps(problem, region, controls.tol, terms, hessian)
+        at_start, (value, grad) = tracked.value(start), tracked.value_and_grad(near.psi)
+        won = at_start + region.penalty(start) - value - region.penalty(near.psi)
+        # Where as much is left as has been won, rows of great leverage have led astray.
+        first = steps(near.psi, grad)
+        if first.gain <= won:
+            return near.psi, (value, grad), _beginning_with(near.psi, first, steps)
+    return start, tracked.value_and_grad(start), model_steps(problem, region, controls.tol)
+
+
+def _beginning_with(x: FloatArray, proposal: Proposal, steps: StepSolver) -> StepSolver:
+    """Steps of which the first, from x, is known."""
+    first: Proposal | None = proposal
+
+    def step(here: FloatArray, g: FloatArray) -> Proposal:
+        nonlocal first
+        known, first = first, None
+        return known if known is not None and np.array_equal(here, x) else steps(here, g)
+
+    return step
 
 
 def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray) -> Descent:
