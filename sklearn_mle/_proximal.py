@@ -263,6 +263,7 @@ class ExactSteps:
         # What was left at the point before, and where its step was to end.
         self._before = np.inf
         self._end: FloatArray | None = None
+        self._shift = 0.0
 
     def _of(self, hessian: FloatArray) -> Quadratic:
         hessian[np.diag_indices_from(hessian)] += _DAMPING
@@ -284,7 +285,18 @@ class ExactSteps:
             # Other terms would do no better.
             self._n_terms = 0
         self._of_sample = self._n_terms > 0
-        self._quadratic = self._of(self._hessian(x))
+        hessian = self._hessian(x)
+        if self._end is not None:
+            self._shift = _shift_after(self._shift, np.array_equal(x, self._end), _SHIFT)
+        if self._shift > _SHIFT / _SHIFT_FACTOR:
+            shifted = hessian.copy()
+            shifted[np.diag_indices_from(shifted)] += self._shift * np.maximum(np.diag(hessian), _typical(hessian))
+            self._quadratic = self._of(shifted)
+            end, gain = self._quadratic.minimise(x, g, guess)
+            if gain > _FAR_FROM_DONE:
+                return self._proposal(x, g, end, gain)
+            guess = end
+        self._quadratic = self._of(hessian)
         return self._proposal(x, g, *self._quadratic.minimise(x, g, guess))
 
     def _does(self, left: float, shrunk: float) -> bool:
@@ -313,10 +325,21 @@ class ExactSteps:
 
 def _lifted(hessian: FloatArray) -> FloatArray:
     """The Hessian of a sample, where coordinates that it hardly shows have the curvature of others."""
-    diagonal = np.diag(hessian)
-    typical = float(np.median(diagonal))
+    diagonal, typical = np.diag(hessian), _typical(hessian)
     hessian[np.diag_indices_from(hessian)] = np.where(diagonal < _UNSEEN * typical, typical, diagonal)
     return hessian
+
+
+def _typical(hessian: FloatArray) -> float:
+    """The curvature of a coordinate like most."""
+    return float(np.median(np.diag(hessian)))
+
+
+def _shift_after(shift: float, whole: bool, first: float) -> float:
+    """Share of the diagonal to add to a Hessian: more where the last step was cut, less where it was taken whole."""
+    if whole:
+        return max(shift / _SHIFT_FACTOR, _SHIFTS[0])
+    return min(max(shift * _SHIFT_FACTOR, first), _SHIFTS[1])
 
 
 class OrthantSteps:
@@ -353,8 +376,7 @@ class OrthantSteps:
         region = self.region
         g = self.gauge.without_rounding(x, g)
         if self._end is not None:
-            whole = np.array_equal(x, self._end)
-            self._shift = float(np.clip(self._shift * (1 / _SHIFT_FACTOR if whole else _SHIFT_FACTOR), *_SHIFTS))
+            self._shift = _shift_after(self._shift, np.array_equal(x, self._end), _SHIFTS[0])
         slope = region.slope(x, g)
         low, high = region.orthant(x, slope)
         free = ~region.held(x) | (slope != 0)
