@@ -20,7 +20,7 @@ from ._typing import BoolArray, FloatArray, IntArray
 
 _NOTHING = 1e-15
 # Steps, and the operations of their factors, after which what has been gained will do.
-_MAX_STEPS = 500
+_MAX_STEPS = 50
 _LEAST_STEPS = 20
 _MAX_WORK = 3e10
 # Coordinates that may leave zero or a bound in one step, beside twice as many as are free.
