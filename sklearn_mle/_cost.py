@@ -42,6 +42,11 @@ def exact_passes(problem: RoundProblem) -> float:
     return problem.objective.samples.n_rows * moments_time(pairs, q) / pass_time(problem) + factor_passes(problem)
 
 
+def step_time(problem: RoundProblem) -> float:
+    """Nanoseconds of a Newton step: an evaluation, the exact Hessian and its factor."""
+    return (1 + exact_passes(problem)) * pass_time(problem)
+
+
 def kronecker_passes(problem: RoundProblem) -> float:
     """Kronecker's model of the curvature: one weighted second moment, and a factor for each logit."""
     n_logits, q = problem.coordinates.shape

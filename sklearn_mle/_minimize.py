@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize
 
 from ._auto import CurvatureSchedule
+from ._cost import step_time
 from ._curvature import Curvature
 from ._history import (
     POLISHED_NATS,
@@ -40,6 +41,8 @@ _POLISHED_NATS_OF_NAMED = 1e-20
 _MAX_RESTARTS = 20
 _CERTIFYING_PRODUCTS = 10
 _FAR_BELOW = 0.03
+# Nanoseconds of a Newton step from which on a sample of the rows pays for its own calls under penalties and bounds.
+_CALLS_OF_SAMPLE = 1e6
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ def solve(
         if schedule.start_rows and controls.bounds is None:
             start, known = start_from_sample(problem, schedule, controls, start)
             return polish(problem, schedule, controls, start, at=known)
-        if schedule.start_rows or schedule.sample_rows:
+        if (schedule.start_rows or schedule.sample_rows) and step_time(problem) > _CALLS_OF_SAMPLE:
             start, known, steps = start_in_region(problem, schedule, controls, start, _region(problem, controls))
             return polish(problem, schedule, controls, start, at=known, model_step=steps)
         return polish(problem, schedule, controls, start)

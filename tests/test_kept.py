@@ -13,14 +13,16 @@ from sklearn_mle._kept import KeptProblem, round_problem, sampled_problem
 from sklearn_mle._layout import Layout
 from sklearn_mle._network import Network
 from sklearn_mle._objective import NegativeLogLikelihood
-from sklearn_mle._precondition import null_coordinates
+from sklearn_mle._precondition import box_coordinates, null_coordinates
 from sklearn_mle._problem import RoundProblem
 from sklearn_mle._samples import Samples
 
 N, P = 60, 4
 
 
-def both(K, C=np.inf, fit_intercept=True, weighted=False, soft=False, kind=np.asarray, moved=False, dtype=float):
+def both(
+    K, C=np.inf, fit_intercept=True, weighted=False, soft=False, kind=np.asarray, moved=False, dtype=float, box=False
+):
     """The same problem in either way."""
     rng = np.random.default_rng(K)
     X = (rng.normal(size=(N, P)) * [1e-3, 1.0, 1e4, 5.0] + [0.0, 3.0, 1e4, -2.0]).astype(dtype)
@@ -28,7 +30,11 @@ def both(K, C=np.inf, fit_intercept=True, weighted=False, soft=False, kind=np.as
     w = rng.uniform(size=N) if weighted else None
     layout = Layout((P, 1 if K == 2 else K), fit_intercept)
     samples = Samples(kind(X), np.ascontiguousarray(y), w, n_classes=K)
-    coordinates, _ = null_coordinates(layout, samples, C)
+    if box:
+        free = np.full((layout.widths[-1], P), np.inf)
+        coordinates, _, _ = box_coordinates(layout, samples, C, (-free, free))
+    else:
+        coordinates, _ = null_coordinates(layout, samples, C)
     if moved:
         theta = coordinates.push(rng.normal(size=coordinates.size))
         coordinates = coordinates.moved_to(theta)
@@ -48,6 +54,8 @@ def both(K, C=np.inf, fit_intercept=True, weighted=False, soft=False, kind=np.as
         {"moved": True, "weighted": True},
         {"moved": True, "fit_intercept": False},
         {"kind": sparse.csr_array},
+        {"box": True, "weighted": True},
+        {"box": True, "moved": True},
     ],
     ids=str,
 )

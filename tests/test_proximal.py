@@ -1,0 +1,142 @@
+"""Proximal Newton steps: where they start, which Hessian they have, and that neither changes where they end."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from sklearn_mle import SoftmaxMLEClassifier, _auto, _proximal
+from sklearn_mle._layout import Layout
+from sklearn_mle._network import Network
+from sklearn_mle._objective import NegativeLogLikelihood
+from sklearn_mle._precondition import box_coordinates
+from sklearn_mle._problem import RoundProblem
+from sklearn_mle._proximal import ExactSteps, minimize_proximal_newton, model_steps
+from sklearn_mle._region import Region
+from sklearn_mle._samples import Samples
+
+
+def drawn(n, p, K, seed=0, power=1, rare=0):
+    """Rows of a softmax model; columns to some power, the first ones dummies of a few rows."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, p))
+    X = np.sign(X) * np.abs(X) ** power
+    X[:, :rare] = rng.random((n, rare)) < 3e-4
+    z = X @ rng.normal(size=(p, K)) / np.sqrt(p)
+    return X, (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+
+
+@pytest.fixture
+def without_samples(monkeypatch):
+    """Fits that look at all rows from the start."""
+
+    def fit(X, y, **parameters):
+        with monkeypatch.context() as patch:
+            for name in ("_rows_of_start", "_rows_of_sample", "_terms_of_sample"):
+                patch.setattr(_auto, name, lambda problem: 0)
+            return SoftmaxMLEClassifier(**parameters).fit(X, y)
+
+    return fit
+
+
+CASES = [
+    ((20_000, 30, 2), {"C": 0.01, "l1_ratio": 1.0}),
+    ((20_000, 30, 2), {"bounds": (-0.2, 0.3)}),
+    ((30_000, 25, 4), {"C": 0.01, "l1_ratio": 1.0}),
+    ((30_000, 25, 4), {"C": 1.0, "l1_ratio": 0.5}),
+    ((30_000, 25, 4), {"C": 0.1, "l1_ratio": 0.5, "bounds": (0.0, np.inf)}),
+]
+
+
+@pytest.mark.parametrize(("shape", "how"), CASES, ids=str)
+@pytest.mark.parametrize("rare", [0, 3])
+def test_samples_change_passes_and_nothing_else(shape, how, rare, without_samples):
+    X, y = drawn(*shape, rare=rare)
+    sampled, whole = SoftmaxMLEClassifier(**how).fit(X, y), without_samples(X, y, **how)
+    assert sampled.converged_
+    assert sampled.optimize_result_.fun == pytest.approx(whole.optimize_result_.fun, abs=1e-9)
+    np.testing.assert_allclose(sampled.coef_, whole.coef_, atol=1e-6)
+    assert ((sampled.coef_ == 0) == (whole.coef_ == 0)).all()
+    if not rare:
+        assert sampled.optimize_result_.n_passes < 0.7 * whole.optimize_result_.n_passes
+
+
+@pytest.mark.parametrize("K", [2, 4])
+def test_rows_of_great_leverage_lead_no_start_astray(K, without_samples):
+    X, y = drawn(25_000, 12, K, seed=3, power=5, rare=4)
+    how = {"C": 10.0, "l1_ratio": 1.0}
+    sampled, whole = SoftmaxMLEClassifier(**how).fit(X, y), without_samples(X, y, **how)
+    assert sampled.converged_
+    assert sampled.optimize_result_.fun == pytest.approx(whole.optimize_result_.fun, abs=1e-8)
+
+
+def problem_and_region(K=3, n=2000, p=5, strength=20.0):
+    X, y = drawn(n, p, K, seed=1)
+    layout = Layout((p, 1 if K == 2 else K))
+    samples = Samples(X, y.astype(np.int32), None, n_classes=K)
+    free = np.full((layout.widths[-1], p), np.inf)
+    coordinates, _, _ = box_coordinates(layout, samples, np.inf, (-free, free))
+    problem = RoundProblem(NegativeLogLikelihood(Network(layout), samples), coordinates)
+    weights = np.zeros(coordinates.shape)
+    weights[:, : coordinates.rank] = strength * coordinates.transform
+    everywhere = np.full(problem.size, np.inf)
+    return problem, Region(weights.ravel(), -everywhere, everywhere)
+
+
+def run(problem, region, steps):
+    return minimize(
+        lambda x: problem.value_and_grad(x)[0],
+        np.zeros(problem.size),
+        jac=lambda x: problem.value_and_grad(x)[1],
+        method=minimize_proximal_newton,
+        options={"region": region, "model_step": steps, "target": 1e-12, "tol": 1e-3},
+    )
+
+
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("curvature", [1e-12, 1e-3, 1e6])
+def test_a_hessian_that_leads_nowhere_is_followed_by_an_exact_one(K, curvature):
+    problem, region = problem_and_region(K)
+    expected = run(problem, region, model_steps(problem, region, 1e-3))
+    misled = run(problem, region, model_steps(problem, region, 1e-3, hessian=curvature * np.eye(problem.size)))
+    assert misled.success
+    assert misled.fun == pytest.approx(expected.fun, abs=1e-10)
+    assert misled.nit <= expected.nit + 4
+
+
+def test_a_coordinate_that_a_sample_does_not_show_has_the_curvature_of_others():
+    hessian = np.diag([1.0, 2.0, 1e-13, 3.0, 0.0])
+    np.testing.assert_array_equal(np.diag(_proximal._lifted(hessian)), [1.0, 2.0, 1.0, 3.0, 1.0])
+
+
+def test_a_step_that_was_cut_is_followed_by_a_shorter_one():
+    problem, region = problem_and_region()
+    exact, cautious = (ExactSteps(problem, region, _proximal.Gauge(problem, region)) for _ in range(2))
+    start = np.zeros(problem.size)
+    g = problem.value_and_grad(start)[1]
+    whole = exact(start, g)
+    cautious(np.full(problem.size, 1e-3), g)  # whose step ends elsewhere than at the start
+    assert 0 < np.linalg.norm(cautious(start, g).step) < np.linalg.norm(whole.step)
+
+
+def test_near_the_end_the_hessian_is_kept(monkeypatch):
+    problem, region = problem_and_region(n=20_000)
+    taken = []
+    hessian = problem.hessian
+    monkeypatch.setattr(problem, "hessian", lambda psi: taken.append(1) or hessian(psi))
+    result = run(problem, region, model_steps(problem, region, 1e-3))
+    assert len(taken) < result.nit + 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "how", "said"),
+    [
+        ((200, 4, 3), {"C": 1.0, "l1_ratio": 1.0}, "proximal Newton steps with the exact Hessian"),
+        ((200, 4, 3), {"bounds": (-1, 1)}, "proximal Newton steps with the exact Hessian"),
+        ((30_000, 25, 4), {"C": 1.0, "l1_ratio": 1.0}, "terms of the Hessian, then with all of it"),
+        ((300, 150, 5), {"C": 1.0, "l1_ratio": 1.0}, "one orthant after the other, then with the exact Hessian"),
+    ],
+    ids=str,
+)
+def test_verbose_says_which_steps(shape, how, said, capsys):
+    SoftmaxMLEClassifier(verbose=1, **how).fit(*drawn(*shape))
+    assert said in capsys.readouterr().out
