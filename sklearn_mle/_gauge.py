@@ -26,6 +26,7 @@ class Gauge:
         self._is_free = self._exists and not boxed and bool(region.l1.any())
         self._l1 = coordinates.blocks(region.l1)[0, : self._rank]
         self._ridge = problem.penalty_metric
+        self._has_ridge = bool(self._ridge.any())
 
     def without_rounding(self, psi: FloatArray, g: FloatArray) -> FloatArray:
         """The gradient of the smooth part, without what rounding has left of the likelihood's along the gauge.
@@ -48,7 +49,10 @@ class Gauge:
         """
         if not self._is_free:
             return
-        at_zero, all_free = self._blocks(psi)[:, : self._rank] == 0, self._blocks(free)[:, : self._rank].all(axis=0)
+        all_free = self._blocks(free)[:, : self._rank].all(axis=0)
+        if not all_free.any():
+            return
+        at_zero = self._blocks(psi)[:, : self._rank] == 0
         columns = np.flatnonzero(all_free & at_zero.any(axis=0))
         slopes = np.abs(self._blocks(slope)[:, columns])
         rows = np.where(at_zero[:, columns], slopes, np.inf).argmin(axis=0)
@@ -61,15 +65,16 @@ class Gauge:
         psi = psi.copy()
         W = self._blocks(psi)[:, : self._rank]
         kinks = np.sort(-W, axis=0)
-        mean = kinks.mean(axis=0)
         K = len(W)
         ridge = self._ridge[: self._rank]
-        if ridge.any():
-            roots = mean - (2 * np.arange(K + 1)[:, None] - K) * (self._l1 / (K * ridge))
+        if self._has_ridge:
+            roots = kinks.mean(axis=0) - (2 * np.arange(K + 1)[:, None] - K) * (self._l1 / (K * ridge))
             shift = np.sort(np.concatenate([kinks, roots]), axis=0)[K]
+        elif K % 2:
+            shift = kinks[K // 2]
         else:
-            # Of an even number of classes two kinks and all between them are as good: the one nearer to the mean.
-            low, high = kinks[(K - 1) // 2], kinks[K // 2]
+            # Two kinks and all between them are as good: the one nearer to the mean.
+            low, high, mean = kinks[K // 2 - 1], kinks[K // 2], kinks.mean(axis=0)
             shift = np.where(mean - low <= high - mean, low, high)
         W += shift
         return psi

@@ -77,23 +77,23 @@ class Quadratic:
                 shift = 0.0
                 continue
             fair = _FAIR * left
-            if search.take(search.cut(step, slope)) > fair:
-                shift = shift / _SHIFT_FACTOR if shift > _SHIFTS[0] else 0.0
-                continue
-            slope, held = search.slope(), self._region.held(search.u)
-            free, _ = self._free(search.u, slope, held)
-            while True:
-                step = self._step(free, slope, shift)
-                # What leaves zero, or a bound, has to leave it downhill; some of it does.
-                wrong = held[free] & (step[free] * slope[free] >= 0)
-                if not wrong.any():
-                    break
-                free = free[~wrong]
-            if search.take(search.way(step, slope), search.cut(step, slope)) > fair:
-                shift = shift / _SHIFT_FACTOR if shift > _SHIFTS[0] else 0.0
-            else:
-                shift = max(_SHIFT_FACTOR * shift, _SHIFT) if shift < _SHIFTS[1] else 0.0
+            gained = search.take(search.cut(step, slope))
+            if gained <= fair:
+                gained = self._follow(search, shift)
+            shift = _adapted(shift, gained > fair)
         return search.u, search.gain + left
+
+    def _follow(self, search: "_Search", shift: float) -> float:
+        """Go to the least point on the way of a step on coordinates of which each leaves zero, or a bound, downhill."""
+        slope, held = search.slope(), self._region.held(search.u)
+        free, _ = self._free(search.u, slope, held)
+        while True:
+            step = self._step(free, slope, shift)
+            wrong = held[free] & (step[free] * slope[free] >= 0)
+            if not wrong.any():
+                return search.take(search.way(step, slope), search.cut(step, slope))
+            # Some do: along the step the objective falls.
+            free = free[~wrong]
 
     def _step(self, free: IntArray, slope: FloatArray, shift: float) -> FloatArray:
         step = np.zeros_like(slope)
@@ -112,6 +112,13 @@ class Quadratic:
             promised = slope[entering] ** 2 / self._diagonal[entering]
             free[entering[np.argpartition(-promised, most)[most:]]] = False
         return np.flatnonzero(free), complete
+
+
+def _adapted(shift: float, fair: bool) -> float:
+    """The share of the diagonal for the next step; none once more where the largest was of no help."""
+    if fair:
+        return shift / _SHIFT_FACTOR if shift > _SHIFTS[0] else 0.0
+    return max(_SHIFT_FACTOR * shift, _SHIFT) if shift < _SHIFTS[1] else 0.0
 
 
 class _Search:

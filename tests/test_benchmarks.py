@@ -111,12 +111,18 @@ def test_the_elastic_net_is_measured_by_one_yardstick(tiny):
     X, y = problems.load(tiny[1])
     X = standardise(X)[0]
     ours, saga = elastic_net.race(X, y, 0.5, limit=60.0, repeats=0)
-    assert ours[2] == pytest.approx(saga[2], abs=elastic_net.GAP)
+    assert saga.is_there
+    assert ours.objective == pytest.approx(saga.objective, abs=elastic_net.GAP)
     model = LogisticRegression(C=1.0, l1_ratio=0.5, solver="saga", tol=1e-10, max_iter=10_000).fit(X, y)
     expected = log_loss(y, model.predict_proba(X))
     expected += (0.25 * (model.coef_**2).sum() + 0.5 * np.abs(model.coef_).sum()) / len(X)
     assert elastic_net.yardstick(model, X, y, 0.5) == pytest.approx(expected, rel=1e-12)
-    assert saga[2] == pytest.approx(expected, abs=elastic_net.GAP)
+    assert saga.objective == pytest.approx(expected, abs=elastic_net.GAP)
+    line = elastic_net.row("tiny", "300 x 4, 3", 0.5, [ours, saga])
+    assert line.count("|") == 9
+    assert saga.name in line
+    saga.is_there = False
+    assert "| > " in elastic_net.row("tiny", "300 x 4, 3", 0.5, [ours, saga])
 
 
 def test_the_diagnosis_of_separation_is_a_part_of_the_fit():
