@@ -17,6 +17,9 @@ Costs are in passes, one pass being the time of an evaluation of value and gradi
                coordinates: each pass brings a value, a gradient and a curvature pair, where Newton's would spend
                several on each step. The metric is renewed where the way has outrun it.
 
+Under penalties and bounds the quadratic of a step has signs to search for (`_quadratic`): with a sample's Hessian or
+the exact one where these are cheap, else by conjugate gradients in orthants, and with the exact one near the end.
+
 At the model without features the Kronecker model is exact and costs nothing: it comes with the coordinates.
 """
 
@@ -26,10 +29,15 @@ from functools import cached_property
 import numpy as np
 
 from ._ahead import old_hessian_does
-from ._cost import exact_passes, kronecker_passes, pass_time
+from ._cost import exact_passes, factor_passes, kronecker_passes, pass_time
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
+from ._exact_steps import ExactSteps
+from ._gauge import Gauge
 from ._history import POLISHED_NATS
+from ._orthants import NO_SLOPE, OrthantSteps
 from ._problem import RoundProblem
+from ._proximal import Proposal, StepSolver
+from ._region import Region
 from ._typing import FloatArray
 
 # Conjugate gradients need this many products a step at least where d is small; up to here, exact is cheaper.
@@ -78,6 +86,15 @@ _FAR_FROM_DONE, _FAR_FROM_DONE_OF_FEW = 1.0, 1e-2
 _LEAST_CURVATURE = 1e-15
 # Beyond this the d x d matrix is not formed.
 _MAX_EXACT_SIZE = 3000
+# Under penalties and bounds: passes that a Hessian and its factors may cost for every step to have them. Up to so many
+# parameters the last steps do, once conjugate gradients are near the end, or get nowhere.
+_FEW_PASSES = 25.0
+_MAX_DENSE_SIZE = 3000
+_NEAR_NATS = 0.03
+# Factors of a step, and such steps whose price is spent on conjugate gradients before those are given up.
+_FACTORS = 4
+_MANY_STEPS = 10.0
+_MAX_ORTHANT_STEPS = 150
 
 
 class CurvatureSchedule:
@@ -275,3 +292,53 @@ def _null_metrics(problem: RoundProblem) -> tuple[FloatArray, FloatArray]:
         if data.ndim == 2:
             S[:-1, :-1] = data
     return S, problem.penalty_metric
+
+
+def model_steps(
+    problem: RoundProblem, region: Region, tol: float, n_terms: int = 0, hessian: FloatArray | None = None
+) -> StepSolver:
+    """Steps to the minimum of the quadratic model of a problem, by the cost of its Hessian and factors.
+
+    Parameters
+    ----------
+    problem, region : what is minimised
+    tol : nats that may be left
+    n_terms : so many terms may stand for the Hessian (`CurvatureSchedule.sample_terms`); 0 where they may not
+    hessian : a model of it at the start, where there is one
+    """
+    gauge = Gauge(problem, region)
+    if problem.size > _MAX_DENSE_SIZE:
+        return OrthantSteps(problem, region, gauge, tol)
+    exact = ExactSteps(problem, region, gauge, n_terms, hessian)
+    if n_terms or _step_price(problem) <= _FEW_PASSES:
+        return exact
+    orthant = OrthantSteps(problem, region, gauge)
+    until = problem.objective.n_passes + _MANY_STEPS * _step_price(problem)
+    left = _MAX_ORTHANT_STEPS
+
+    def first_in_orthants(x: FloatArray, g: FloatArray) -> Proposal:
+        nonlocal left
+        if left and problem.objective.n_passes < until:
+            left -= 1
+            proposal = orthant(x, g)
+            if proposal.gain > _NEAR_NATS or proposal.gain <= NO_SLOPE:
+                return proposal
+        left = 0
+        return exact(x, g)
+
+    return first_in_orthants
+
+
+def describe_steps(problem: RoundProblem, n_terms: int) -> str:
+    """What `model_steps` chooses, in words."""
+    if n_terms:
+        return f"proximal Newton steps with {n_terms} terms of the Hessian, then with all of it"
+    if problem.size <= _MAX_DENSE_SIZE and _step_price(problem) <= _FEW_PASSES:
+        return "proximal Newton steps with the exact Hessian"
+    last = ", then with the exact Hessian" if problem.size <= _MAX_DENSE_SIZE else ""
+    return f"proximal Newton steps by conjugate gradients in one orthant after the other{last}"
+
+
+def _step_price(problem: RoundProblem) -> float:
+    """Passes of a step with the exact Hessian."""
+    return exact_passes(problem) + (_FACTORS - 1) * factor_passes(problem)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import entr
 
-from ._auto import CurvatureSchedule
+from ._auto import CurvatureSchedule, describe_steps
 from ._existence import examine
 from ._history import Controls, History
 from ._jeffreys import JeffreysProblem, jeffreys_problem
@@ -21,7 +21,6 @@ from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates, rewhitened
 from ._problem import RoundProblem
-from ._proximal import describe_steps
 from ._samples import Block, Samples
 from ._separation import SeparationFinding
 from ._softmax import ABSENT_LOGIT

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize
 
-from ._auto import CurvatureSchedule
+from ._auto import CurvatureSchedule, model_steps
 from ._cost import step_time
 from ._curvature import Curvature
 from ._history import (
@@ -29,7 +29,7 @@ from ._history import (
 )
 from ._newton import minimize_newton
 from ._problem import RoundProblem
-from ._proximal import StepSolver, minimize_proximal_newton, model_steps
+from ._proximal import StepSolver, minimize_proximal_newton
 from ._region import Region
 from ._sampled import run_sampled, start_from_sample, start_in_region
 from ._split import SplitProblem
@@ -164,17 +164,7 @@ def solve(
         result = OptimizeResult(x=start, fun=value, jac=grad, nit=0, success=True, status=0, message="no parameters")
         return Solution(start, value, grad, 0.0, None, False, True, result)
     if solver is None:
-        if schedule.sample_terms and controls.bounds is None:
-            found = run_sampled(problem, schedule, controls, start)
-            at = found.value, found.grad
-            return polish(problem, schedule, controls, found.point, at=at)
-        if schedule.start_rows and controls.bounds is None:
-            start, known = start_from_sample(problem, schedule, controls, start)
-            return polish(problem, schedule, controls, start, at=known)
-        if (schedule.start_rows or schedule.sample_rows) and step_time(problem) > _CALLS_OF_SAMPLE:
-            start, known, steps = start_in_region(problem, schedule, controls, start, _region(problem, controls))
-            return polish(problem, schedule, controls, start, at=known, model_step=steps)
-        return polish(problem, schedule, controls, start)
+        return _solve_auto(problem, schedule, controls, start)
     if not isinstance(solver, Method):
         return run_callable(problem, None if controls.bounds is not None else schedule.null, solver, controls, start)
     if controls.bounds is not None:
@@ -182,6 +172,22 @@ def solve(
     if solver.takes == "value":
         return _certified(problem, schedule, controls, run_method(problem, schedule.null, solver, controls, start))
     return _run_certified(problem, schedule, solver, controls, start)
+
+
+def _solve_auto(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray) -> Solution:
+    """On a sample of the rows, or of the Hessian's terms, as far as that pays, and on all of them from there."""
+    if controls.bounds is not None:
+        if step_time(problem) <= _CALLS_OF_SAMPLE or not (schedule.start_rows or schedule.sample_rows):
+            return polish(problem, schedule, controls, start)
+        start, known, steps = start_in_region(problem, schedule, controls, start, _region(problem, controls))
+        return polish(problem, schedule, controls, start, at=known, model_step=steps)
+    if schedule.sample_terms:
+        found = run_sampled(problem, schedule, controls, start)
+        return polish(problem, schedule, controls, found.point, at=(found.value, found.grad))
+    if schedule.start_rows:
+        start, known = start_from_sample(problem, schedule, controls, start)
+        return polish(problem, schedule, controls, start, at=known)
+    return polish(problem, schedule, controls, start)
 
 
 def polish(

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from ._auto import CurvatureSchedule, rows_of_class
+from ._auto import CurvatureSchedule, model_steps, rows_of_class
 from ._curvature import DenseCurvature
 from ._history import Controls, Tracked
 from ._kept import sampled_problem
 from ._newton import minimize_newton
 from ._problem import RoundProblem
-from ._proximal import Proposal, StepSolver, minimize_proximal_newton, model_steps
+from ._proximal import Proposal, StepSolver, minimize_proximal_newton
 from ._quasi_newton import Descent, quasi_newton
 from ._region import Region
 from ._typing import FloatArray, IntArray
