@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.optimize import minimize
 
 from sklearn_mle import SoftmaxMLEClassifier, _auto
@@ -143,3 +144,12 @@ def test_near_the_end_the_hessian_is_kept(monkeypatch):
 def test_verbose_says_which_steps(shape, how, said, capsys):
     SoftmaxMLEClassifier(verbose=1, **how).fit(*drawn(*shape))
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", [{}, {"C": 1.0, "l1_ratio": 1.0}], ids=str)
+def test_many_sparse_rows_end_where_dense_ones_do(how):
+    X, y = drawn(40_000, 30, 2)
+    X[np.abs(X) < 1.0] = 0.0
+    dense, by_entries = (SoftmaxMLEClassifier(**how).fit(rows, y) for rows in (X, sparse.csr_array(X)))
+    assert by_entries.converged_
+    assert by_entries.nll_ == pytest.approx(dense.nll_, abs=1e-8)
