@@ -3,12 +3,12 @@
     minimise g's + s'Hs / 2 + sum_j l1_j |x_j + s_j|    subject to    lower <= x + s <= upper
 
 By searching for the signs of the minimiser: with those of the moment the penalty is linear, so that a Newton step on
-the coordinates that are not held at zero or at a bound leads to the minimum. Two ends of it are tried, and the lower
-one is taken. One is the end of the step with all that would leave its orthant cut off (Bertsekas, 1982, SIAM J. Control
-Optim. 20(2)): it changes many signs at a time. The other is the least point on the way (Lee, Battle, Raina & Ng, 2007,
-NeurIPS 19), where the objective is a piecewise parabola: it always gains. Where neither gains a fair share of what the
-quadratic promises, as H has next to no curvature in the coordinates that are free together, a share of its diagonal is
-added for the next step.
+the coordinates that are not held at zero or at a bound leads to the minimum. Its end, with all that would leave its
+orthant cut off (Bertsekas, 1982, SIAM J. Control Optim. 20(2)), changes many signs at a time. Where that gains less than
+a fair share of what the step promises, coordinates that it would move uphill are held, and the least point on the way is
+taken (Lee, Battle, Raina & Ng, 2007, NeurIPS 19): there the objective is a piecewise parabola, which falls at first.
+Where that gains too little as well, as H has next to no curvature in the coordinates that are free together, a share of
+its diagonal is added for the next step.
 """
 
 import numpy as np
@@ -18,6 +18,7 @@ from ._parts import PartialSolver
 from ._region import Region
 from ._typing import BoolArray, FloatArray, IntArray
 
+# Nats that are none.
 _NOTHING = 1e-15
 # Steps, and the operations of their factors, after which what has been gained will do.
 _MAX_STEPS = 50
