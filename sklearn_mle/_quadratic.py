@@ -4,11 +4,11 @@
 
 By searching for the signs of the minimiser: with those of the moment the penalty is linear, so that a Newton step on
 the coordinates that are not held at zero or at a bound leads to the minimum. Its end, with all that would leave its
-orthant cut off (Bertsekas, 1982, SIAM J. Control Optim. 20(2)), changes many signs at a time. Where that gains less than
-a fair share of what the step promises, coordinates that it would move uphill are held, and the least point on the way is
-taken (Lee, Battle, Raina & Ng, 2007, NeurIPS 19): there the objective is a piecewise parabola, which falls at first.
-Where that gains too little as well, as H has next to no curvature in the coordinates that are free together, a share of
-its diagonal is added for the next step.
+orthant cut off (Bertsekas, 1982, SIAM J. Control Optim. 20(2)), changes many signs at a time. Where that gains less
+than a fair share of what the step promises, coordinates that it would move uphill are held, and the least point on the
+way is taken (Lee, Battle, Raina & Ng, 2007, NeurIPS 19): there the objective is a piecewise parabola, which falls at
+first. Where that gains too little as well, as H has next to no curvature in the coordinates that are free together, a
+share of its diagonal is added for the next step.
 """
 
 import numpy as np
