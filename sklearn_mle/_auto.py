@@ -90,7 +90,7 @@ _MAX_EXACT_SIZE = 3000
 # parameters the last steps do, once conjugate gradients are near the end, or get nowhere.
 _FEW_PASSES = 25.0
 _MAX_DENSE_SIZE = 3000
-_NEAR_NATS = 0.03
+_NEAR_NATS, _VERY_NEAR_NATS = 0.03, 1e-6
 # Factors of a step, and such steps whose price is spent on conjugate gradients before those are given up.
 _FACTORS = 4
 _MANY_STEPS = 10.0
@@ -315,16 +315,25 @@ def model_steps(
     orthant = OrthantSteps(problem, region, gauge)
     until = problem.objective.n_passes + _MANY_STEPS * _step_price(problem)
     left = _MAX_ORTHANT_STEPS
+    # With more columns than rows most quadratics on some coordinates have no minimum of their own: a search for signs
+    # is long.
+    undetermined = problem.objective.samples.n_rows < problem.coordinates.shape[1]
+    near = _VERY_NEAR_NATS if undetermined else _NEAR_NATS
 
     def first_in_orthants(x: FloatArray, g: FloatArray) -> Proposal:
-        nonlocal left
+        nonlocal left, near
         if left and problem.objective.n_passes < until:
-            left -= 1
             proposal = orthant(x, g)
-            if proposal.gain > _NEAR_NATS or proposal.gain <= NO_SLOPE:
+            if proposal.gain > near or proposal.gain <= NO_SLOPE:
+                left -= 1
                 return proposal
-        left = 0
-        return exact(x, g)
+        proposal = exact(x, g)
+        if exact.is_hard and near > _VERY_NEAR_NATS:
+            # Back to the orthants, which do not mind.
+            near = _VERY_NEAR_NATS
+        else:
+            left = 0
+        return proposal
 
     return first_in_orthants
 

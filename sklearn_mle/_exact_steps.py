@@ -2,8 +2,8 @@
 
 What a Hessian costs decides how long one is kept. Far from the end an exact one is taken at each point; one of a sample
 serves for as long as each step with it leaves little. Near the end the one of the point before stays where the steps
-that it takes cost fewer passes than another (`_ahead`). A step that had to be cut is followed by one with more
-curvature, and where a sample's leads nowhere, by an exact one.
+that it takes cost fewer passes than another (`_ahead`). A step that leads nowhere, or had to be cut, is followed by an
+exact one.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from ._ahead import old_hessian_does
 from ._cost import exact_passes, factor_passes, pass_time
 from ._gauge import Gauge
 from ._problem import RoundProblem
-from ._proximal import DAMPING, FIRST_SHIFT, Proposal, shift_after
+from ._proximal import DAMPING, Proposal
 from ._quadratic import Quadratic
 from ._region import Region
 from ._typing import FloatArray
@@ -26,6 +26,8 @@ _CALLS_OF_STEP = 3e5
 # Of what was left, what a step leaves far from the end with a sample's Hessian that goes on, and with one that is
 # followed by another.
 _MUCH_LESS, _POORLY = 0.1, 0.5
+# Steps of a quadratic, each with a factor.
+_HARD = 12
 # Of the typical curvature of a coordinate, the least that a sample of terms may show.
 _UNSEEN = 1e-2
 
@@ -62,7 +64,11 @@ class ExactSteps:
         # What was left at the point before, and where its step was to end.
         self._before = np.inf
         self._end: FloatArray | None = None
-        self._shift = 0.0
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether the signs of the last quadratic took many steps to find."""
+        return self._quadratic is not None and self._quadratic.n_steps > _HARD
 
     def _of(self, hessian: FloatArray) -> Quadratic:
         hessian[np.diag_indices_from(hessian)] += DAMPING
@@ -78,30 +84,16 @@ class ExactSteps:
             end, gain = self._quadratic.minimise(x, g)
             shrunk = gain / self._before
             if self._does(gain, shrunk):
-                return self._proposal(x, g, end, gain)
+                return self._proposal(x, g, end, gain, surely=False)
             guess = end
             serves = shrunk <= _POORLY
         if not serves or self._before <= _FAR_FROM_DONE:
             # Other terms would do no better.
             self._n_terms = 0
         self._of_sample = self._n_terms > 0
-        if self._end is not None:
-            self._shift = shift_after(self._shift, whole, FIRST_SHIFT)
-        return self._anew(x, g, guess)
-
-    def _anew(self, x: FloatArray, g: FloatArray, guess: FloatArray | None) -> Proposal:
-        """The step with the Hessian of x; with more curvature if steps had to be cut, until the end is near."""
-        hessian = self._hessian(x)
-        if self._shift >= FIRST_SHIFT:
-            shifted = hessian.copy()
-            shifted[np.diag_indices_from(shifted)] += self._shift * np.maximum(np.diag(hessian), _typical(hessian))
-            self._quadratic = self._of(shifted)
-            end, gain = self._quadratic.minimise(x, g, guess)
-            if gain > _FAR_FROM_DONE:
-                return self._proposal(x, g, end, gain)
-            guess = end
-        self._quadratic = self._of(hessian)
-        return self._proposal(x, g, *self._quadratic.minimise(x, g, guess))
+        self._quadratic = self._of(self._hessian(x))
+        end, gain = self._quadratic.minimise(x, g, guess)
+        return self._proposal(x, g, end, gain, surely=not self._of_sample)
 
     def _does(self, left: float, shrunk: float) -> bool:
         """Whether the Hessian at hand serves for another step: the last one has shrunk what is left so."""
@@ -115,7 +107,7 @@ class ExactSteps:
             return _lifted(self.problem.sampled_hessian(x, self._n_terms))
         return self.problem.hessian(x)
 
-    def _proposal(self, x: FloatArray, g: FloatArray, end: FloatArray, gain: float) -> Proposal:
+    def _proposal(self, x: FloatArray, g: FloatArray, end: FloatArray, gain: float, surely: bool = True) -> Proposal:
         end = self.gauge.settled(end)
         change = float(g @ (end - x)) + self.region.penalty(end) - self.region.penalty(x)
         self._before, self._end = gain, end
@@ -124,16 +116,12 @@ class ExactSteps:
             # At t = 1 what the model puts at zero or at a bound is there exactly.
             return end if t == 1.0 else self.gauge.settled(x + t * (end - x)), t * change
 
-        return Proposal(end - x, gain, path, surely=not self._of_sample)
+        return Proposal(end - x, gain, path, surely)
 
 
 def _lifted(hessian: FloatArray) -> FloatArray:
     """The Hessian of a sample, where coordinates that it hardly shows have the curvature of others."""
-    diagonal, typical = np.diag(hessian), _typical(hessian)
+    diagonal = np.diag(hessian)
+    typical = float(np.median(diagonal))
     hessian[np.diag_indices_from(hessian)] = np.where(diagonal < _UNSEEN * typical, typical, diagonal)
     return hessian
-
-
-def _typical(hessian: FloatArray) -> float:
-    """The curvature of a coordinate like most."""
-    return float(np.median(np.diag(hessian)))

@@ -177,9 +177,14 @@ def solve(
 def _solve_auto(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray) -> Solution:
     """On a sample of the rows, or of the Hessian's terms, as far as that pays, and on all of them from there."""
     if controls.bounds is not None:
-        if step_time(problem) <= _CALLS_OF_SAMPLE or not (schedule.start_rows or schedule.sample_rows):
-            return polish(problem, schedule, controls, start)
-        start, known, steps = start_in_region(problem, schedule, controls, start, _region(problem, controls))
+        region = _region(problem, controls)
+        # In single precision what a start that is led astray has to make good drowns in rounding.
+        double = controls.resolution <= np.finfo(np.float64).eps
+        has_sample = double and (schedule.start_rows or schedule.sample_rows)
+        if not has_sample or step_time(problem) <= _CALLS_OF_SAMPLE:
+            steps = model_steps(problem, region, controls.tol)
+            return polish(problem, schedule, controls, start, model_step=steps)
+        start, known, steps = start_in_region(problem, schedule, controls, start, region)
         return polish(problem, schedule, controls, start, at=known, model_step=steps)
     if schedule.sample_terms:
         found = run_sampled(problem, schedule, controls, start)

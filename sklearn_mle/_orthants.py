@@ -5,7 +5,7 @@ import numpy as np
 from ._direction import CAUTION
 from ._gauge import Gauge
 from ._problem import RoundProblem
-from ._proximal import DAMPING, FIRST_SHIFT, SHIFTS, Proposal, shift_after
+from ._proximal import DAMPING, Proposal
 from ._region import Region
 from ._typing import BoolArray, FloatArray
 
@@ -15,6 +15,10 @@ NO_SLOPE = 1e-20
 # directions of little curvature shows late.
 _LOOSE = 0.1, 100
 _TIGHT = 1e-4, 500
+# Share of the diagonal of the Hessian that is added to it in an orthant: at first, by what it changes, and its limits.
+_SHIFT = 1e-3
+_SHIFT_FACTOR = 10.0
+_SHIFTS = (1e-8, 1e3)
 
 
 class OrthantSteps:
@@ -43,7 +47,7 @@ class OrthantSteps:
         self.gauge = gauge
         self.tol = tol
         self._ask_again, self._left = 0.0, np.inf
-        self._shift = FIRST_SHIFT
+        self._shift = _SHIFT
         self._end: FloatArray | None = None
 
     def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
@@ -51,7 +55,8 @@ class OrthantSteps:
         region = self.region
         g = self.gauge.without_rounding(x, g)
         if self._end is not None:
-            self._shift = shift_after(self._shift, np.array_equal(x, self._end), SHIFTS[0])
+            whole = np.array_equal(x, self._end)
+            self._shift = float(np.clip(self._shift * (1 / _SHIFT_FACTOR if whole else _SHIFT_FACTOR), *_SHIFTS))
         slope = region.slope(x, g)
         low, high = region.orthant(x, slope)
         free = ~region.held(x) | (slope != 0)
@@ -77,7 +82,7 @@ class OrthantSteps:
         objective = self.problem.objective
         if objective.n_passes >= self._ask_again:
             before = objective.n_passes
-            self._left = self._solve(x, slope, np.ones(len(x), dtype=bool), SHIFTS[0], *_TIGHT)[1]
+            self._left = self._solve(x, slope, np.ones(len(x), dtype=bool), _SHIFTS[0], *_TIGHT)[1]
             self._ask_again = 2 * objective.n_passes - before
             if self._left <= self.tol:
                 return gain
@@ -111,6 +116,6 @@ class OrthantSteps:
             p = -z + (rz / before) * p
             pp = float(p @ (diagonal * p))
         # What is left of the residual, and what the shift kept the step from, at the least curvature seen.
-        least = max(CAUTION * least, SHIFTS[0]) if first else 1.0
+        least = max(CAUTION * least, _SHIFTS[0]) if first else 1.0
         gain = 0.5 * (-float(slope @ step) + rz / least) * (1 + shift / least)
         return step, gain

@@ -30,13 +30,11 @@ _MAX_BACKTRACKS = 40
 # Steps in the rounding of f that leave no less than this share of what was left are let be so many.
 _STALLED = 0.5
 _MAX_STALLS = 4
+# Where they had to be cut a shorter one may leave less, and rounding be larger than that of f.
+_MANY_STALLS = 20
 # Relative to coordinates of curvature one: keeps what the data do not determine where it is, and costs Newton's step
 # nothing that shows.
 DAMPING = 1e-13
-# Share of the diagonal of a Hessian that is added to it: at first, and its limits.
-FIRST_SHIFT = 1e-3
-SHIFTS = (1e-8, 1e3)
-_SHIFT_FACTOR = 10.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def minimize_proximal_newton(
         x = inside
     f, g = fun(x, *args) + region.penalty(x), jac(x, *args)
     nit = 0
-    least, n_stalls = np.inf, 0
+    least, n_stalls, whole = np.inf, 0, True
     message, success = "maximum number of iterations reached", False
     while True:
         proposal = model_step(x, g)
@@ -111,7 +109,8 @@ def minimize_proximal_newton(
             break
         # Where differences of f are rounding, steps are taken for as long as they leave less and less.
         least, n_stalls = (decrement, 0) if decrement < _STALLED * least else (least, n_stalls + 1)
-        if n_stalls >= _MAX_STALLS and decrement < TOLD_APART * rounding:
+        many = n_stalls >= (_MAX_STALLS if whole else _MANY_STALLS)
+        if many and decrement < max(TOLD_APART * rounding, 0.0 if whole else tol):
             success = decrement <= max(tol, noise)
             message = "rounding ends the decrease"
             break
@@ -131,6 +130,7 @@ def minimize_proximal_newton(
             success = decrement <= max(tol, noise)
             message = "rounding ends the decrease"
             break
+        whole = t == 1.0
         x, f, g = moved, f_trial, jac(moved, *args)
         nit += 1
         if callback is not None:
@@ -147,10 +147,3 @@ def minimize_proximal_newton(
         step=proposal.step,
         crawling=False,
     )
-
-
-def shift_after(shift: float, whole: bool, first: float) -> float:
-    """Share of the diagonal to add to a Hessian: more where the last step was cut, less where it was taken whole."""
-    if whole:
-        return max(shift / _SHIFT_FACTOR, SHIFTS[0])
-    return min(max(shift * _SHIFT_FACTOR, first), SHIFTS[1])

@@ -43,6 +43,10 @@ class Quadratic:
         Directions in which H has no curvature of its own.
     solved : float
         Of what has been gained, what a further step need not gain: the next quadratic is another one.
+
+    Attributes
+    ----------
+    n_steps : what the last minimum took, beside the step that tells it
     """
 
     def __init__(self, hessian: FloatArray, region: Region, gauge: Gauge | None = None, solved: float = 1e-2) -> None:
@@ -52,6 +56,7 @@ class Quadratic:
         self._gauge = gauge
         self._solved = solved
         self._parts = PartialSolver(hessian)
+        self.n_steps = 0
 
     def minimise(self, x: FloatArray, g: FloatArray, guess: FloatArray | None = None) -> tuple[FloatArray, float]:
         """Minimise from x, where the smooth part has gradient g, or from a guess that is no worse.
@@ -65,7 +70,7 @@ class Quadratic:
         if guess is not None:
             search.take(guess)
         shift, left = 0.0, 0.0
-        for _ in range(int(np.clip(_MAX_WORK / max(1, len(x)) ** 3, _LEAST_STEPS, _MAX_STEPS))):
+        for self.n_steps in range(int(np.clip(_MAX_WORK / max(1, len(x)) ** 3, _LEAST_STEPS, _MAX_STEPS))):
             if self._gauge is not None:
                 search.take(self._gauge.settled(search.u))
             slope, held = search.slope(), self._region.held(search.u)
@@ -88,13 +93,14 @@ class Quadratic:
         """Go to the least point on the way of a step on coordinates of which each leaves zero, or a bound, downhill."""
         slope, held = search.slope(), self._region.held(search.u)
         free, _ = self._free(search.u, slope, held)
-        while True:
+        while len(free):
             step = self._step(free, slope, shift)
             wrong = held[free] & (step[free] * slope[free] >= 0)
             if not wrong.any():
                 return search.take(search.way(step, slope), search.cut(step, slope))
             # Some do: along the step the objective falls.
             free = free[~wrong]
+        return 0.0
 
     def _step(self, free: IntArray, slope: FloatArray, shift: float) -> FloatArray:
         step = np.zeros_like(slope)

@@ -7,8 +7,7 @@ from scipy.optimize import minimize
 
 from sklearn_mle import SoftmaxMLEClassifier, _auto
 from sklearn_mle._auto import model_steps
-from sklearn_mle._exact_steps import ExactSteps, _lifted
-from sklearn_mle._gauge import Gauge
+from sklearn_mle._exact_steps import _lifted
 from sklearn_mle._layout import Layout
 from sklearn_mle._network import Network
 from sklearn_mle._objective import NegativeLogLikelihood
@@ -110,16 +109,6 @@ def test_a_hessian_that_leads_nowhere_is_followed_by_an_exact_one(K, curvature):
 def test_a_coordinate_that_a_sample_does_not_show_has_the_curvature_of_others():
     hessian = np.diag([1.0, 2.0, 1e-13, 3.0, 0.0])
     np.testing.assert_array_equal(np.diag(_lifted(hessian)), [1.0, 2.0, 1.0, 3.0, 1.0])
-
-
-def test_a_step_that_was_cut_is_followed_by_a_shorter_one():
-    problem, region = problem_and_region()
-    exact, cautious = (ExactSteps(problem, region, Gauge(problem, region)) for _ in range(2))
-    start = np.zeros(problem.size)
-    g = problem.value_and_grad(start)[1]
-    whole = exact(start, g)
-    cautious(np.full(problem.size, 1e-3), g)  # whose step ends elsewhere than at the start
-    assert 0 < np.linalg.norm(cautious(start, g).step) < np.linalg.norm(whole.step)
 
 
 def test_near_the_end_the_hessian_is_kept(monkeypatch):
