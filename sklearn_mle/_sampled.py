@@ -17,7 +17,7 @@ from ._history import Controls, Tracked
 from ._kept import sampled_problem
 from ._newton import minimize_newton
 from ._problem import RoundProblem
-from ._proximal import Proposal, StepSolver, minimize_proximal_newton
+from ._proximal import StepSolver, minimize_proximal_newton
 from ._quasi_newton import Descent, quasi_newton
 from ._region import Region
 from ._typing import FloatArray, IntArray
@@ -31,6 +31,8 @@ _NO_CURVATURE = 1e-3
 _LEAST_CURVATURE = 1e-5
 # Nats a parameter: the estimate of a sample is farther from that of all rows.
 _NEAR = 0.01
+# Of what a first step under a penalty or bounds promises, the share that is to come true.
+_FAIR = 0.3
 # A sampled metric that needs more than this is a bad one (rare classes, near separation): Newton takes over.
 _MAX_SAMPLED_ITERATIONS = 60
 _MAX_METRICS = 5
@@ -109,25 +111,14 @@ def start_in_region(
         terms = schedule.sample_terms
         hessian = problem.sampled_hessian(near.psi, terms) if terms else hessians[-1]
         steps = model_steps(problem, region, controls.tol, terms, hessian)
-        at_start, (value, grad) = tracked.value(start), tracked.value_and_grad(near.psi)
-        won = at_start + region.penalty(start) - value - region.penalty(near.psi)
-        # Where as much is left as has been won, rows of great leverage have led astray.
+        value, grad = tracked.value_and_grad(near.psi)
         first = steps(near.psi, grad)
-        if first.gain <= won:
-            return near.psi, (value, grad), _beginning_with(near.psi, first, steps)
+        end, _ = first.path(1.0)
+        won = value + region.penalty(near.psi) - tracked.value(end) - region.penalty(end)
+        # Where the step gains little of what it promises, rows of great leverage have led astray.
+        if won >= _FAIR * first.gain:
+            return end, tracked.value_and_grad(end), steps
     return start, tracked.value_and_grad(start), model_steps(problem, region, controls.tol)
-
-
-def _beginning_with(x: FloatArray, proposal: Proposal, steps: StepSolver) -> StepSolver:
-    """Steps of which the first, from x, is known."""
-    first: Proposal | None = proposal
-
-    def step(here: FloatArray, g: FloatArray) -> Proposal:
-        nonlocal first
-        known, first = first, None
-        return known if known is not None and np.array_equal(here, x) else steps(here, g)
-
-    return step
 
 
 def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray) -> Descent:
