@@ -30,7 +30,7 @@ _MAX_BACKTRACKS = 40
 # Steps in the rounding of f that leave no less than this share of what was left are let be so many.
 _STALLED = 0.5
 _MAX_STALLS = 4
-# Where they had to be cut a shorter one may leave less, and rounding be larger than that of f.
+# Where they have to be cut, as many as it takes to leave where curvature moves fast.
 _MANY_STALLS = 20
 # Relative to coordinates of curvature one: keeps what the data do not determine where it is, and costs Newton's step
 # nothing that shows.
@@ -109,8 +109,7 @@ def minimize_proximal_newton(
             break
         # Where differences of f are rounding, steps are taken for as long as they leave less and less.
         least, n_stalls = (decrement, 0) if decrement < _STALLED * least else (least, n_stalls + 1)
-        many = n_stalls >= (_MAX_STALLS if whole else _MANY_STALLS)
-        if many and decrement < max(TOLD_APART * rounding, 0.0 if whole else tol):
+        if n_stalls >= (_MAX_STALLS if whole else _MANY_STALLS) and decrement < TOLD_APART * rounding:
             success = decrement <= max(tol, noise)
             message = "rounding ends the decrease"
             break

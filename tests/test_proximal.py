@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from scipy.optimize import minimize
 
-from sklearn_mle import SoftmaxMLEClassifier, _auto
+from sklearn_mle import SoftmaxMLEClassifier, _auto, _parts
 from sklearn_mle._auto import model_steps
 from sklearn_mle._exact_steps import _lifted
 from sklearn_mle._layout import Layout
@@ -142,3 +142,41 @@ def test_many_sparse_rows_end_where_dense_ones_do(how):
     dense, by_entries = (SoftmaxMLEClassifier(**how).fit(rows, y) for rows in (X, sparse.csr_array(X)))
     assert by_entries.converged_
     assert by_entries.nll_ == pytest.approx(dense.nll_, abs=1e-8)
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_all_coefficients_at_their_bounds(K):
+    X, y = drawn(2000, 3, K)
+    model = SoftmaxMLEClassifier(bounds=(1e-3, 2e-3), fit_intercept=False).fit(X, y)
+    assert model.converged_
+    assert (model.coef_ >= 1e-3).all()
+    assert (model.coef_ <= 2e-3).all()
+    gradient = (model.predict_proba(X) - np.eye(K)[y]).T @ X
+    gradient = gradient[1:] if K == 2 else gradient
+    inside = (model.coef_ > 1e-3) & (model.coef_ < 2e-3)
+    assert np.abs(gradient[inside]).max(initial=0) < 1e-6
+    assert (gradient[model.coef_ == 1e-3] >= -1e-9).all()
+
+
+def test_with_more_columns_than_rows_no_long_search_for_signs(monkeypatch):
+    rng = np.random.default_rng(0)
+    n, p, K = 8, 120, 6
+    X, y = rng.normal(size=(n, p)), np.r_[np.arange(K), rng.integers(K, size=n - K)]
+    factors = []
+    original = _parts.DenseCurvature
+    monkeypatch.setattr(_parts, "DenseCurvature", lambda block: factors.append(1) or original(block))
+    assert SoftmaxMLEClassifier(C=1e4, l1_ratio=0.5).fit(X, y).converged_
+    assert len(factors) < 100
+
+
+@pytest.mark.parametrize("seed", [51, 52])
+def test_single_precision_of_heavy_tails_ends_without_a_warning(seed):
+    rng = np.random.default_rng(seed)
+    n, p, K = 5000, 10, 4
+    X = rng.standard_t(1.5, (n, p)).astype(np.float32)
+    z = X / X.std(axis=0) @ rng.normal(size=(p, K)) * 2 + rng.gumbel(size=(n, K))
+    how = {"C": 300.0, "l1_ratio": 1.0}
+    single = SoftmaxMLEClassifier(**how).fit(X, z.argmax(axis=1))
+    double = SoftmaxMLEClassifier(**how).fit(X.astype(float), z.argmax(axis=1))
+    assert single.converged_
+    assert single.optimize_result_.fun == pytest.approx(double.optimize_result_.fun, abs=0.02)

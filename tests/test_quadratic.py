@@ -89,3 +89,11 @@ def test_everything_held():
     u, gain = minimise_quadratic(np.eye(3), np.zeros(3), np.ones(3), region)
     assert not u.any()
     assert gain == 0
+
+
+def test_a_vertex_that_is_reached_by_a_small_gain_is_the_end():
+    # The step promises a thousand times what there is to gain before all coordinates are at their bounds.
+    region = Region(np.zeros(3), np.full(3, -1e-3), np.full(3, 1e-3))
+    u, gain = minimise_quadratic(np.eye(3), np.zeros(3), np.array([-1.0, 2.0, -3.0]), region)
+    np.testing.assert_array_equal(u, [1e-3, -1e-3, 1e-3])
+    assert gain == pytest.approx(6e-3 - 1.5e-6)
