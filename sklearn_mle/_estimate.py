@@ -16,7 +16,7 @@ from ._history import Controls, History
 from ._jeffreys import JeffreysProblem, jeffreys_problem
 from ._kept import round_problem
 from ._layout import Layout
-from ._minimize import Solution, Solver, finished, polish, solve
+from ._minimize import Solution, Solver, finished, polish, samples_in_region, solve
 from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates, rewhitened
@@ -122,7 +122,10 @@ def _estimate(
     resolution = float(np.finfo(samples.dtype).eps)
     controls = Controls(tol, max_iter, resolution, dict(options or {}), setting.box, setting.l1, history)
     if say is not None:
-        auto = schedule.name if setting.box is None else describe_steps(problem, schedule.sample_terms)
+        auto = schedule.name
+        if setting.box is not None:
+            sampled = samples_in_region(problem, schedule, controls)
+            auto = describe_steps(problem, schedule.sample_terms if sampled else 0)
         say(f"{problem.size} free parameters, solver: {auto if solver is None else solver}")
     # Where these run out new coordinates may help.
     few = _PATIENT_ITERATIONS if solver is None and _may_move(model, setting) else max_iter

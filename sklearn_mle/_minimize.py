@@ -174,14 +174,21 @@ def solve(
     return _run_certified(problem, schedule, solver, controls, start)
 
 
+def samples_in_region(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls) -> bool:
+    """Whether "auto" begins with a sample of the rows under penalties and bounds.
+
+    Not in single precision: what a start that is led astray has to make good drowns in rounding there.
+    """
+    has_sample = schedule.start_rows > 0 or schedule.sample_rows > 0
+    double = controls.resolution <= float(np.finfo(np.float64).eps)
+    return has_sample and double and step_time(problem) > _CALLS_OF_SAMPLE
+
+
 def _solve_auto(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray) -> Solution:
     """On a sample of the rows, or of the Hessian's terms, as far as that pays, and on all of them from there."""
     if controls.bounds is not None:
         region = _region(problem, controls)
-        # In single precision what a start that is led astray has to make good drowns in rounding.
-        double = controls.resolution <= np.finfo(np.float64).eps
-        has_sample = double and (schedule.start_rows or schedule.sample_rows)
-        if not has_sample or step_time(problem) <= _CALLS_OF_SAMPLE:
+        if not samples_in_region(problem, schedule, controls):
             steps = model_steps(problem, region, controls.tol)
             return polish(problem, schedule, controls, start, model_step=steps)
         start, known, steps = start_in_region(problem, schedule, controls, start, region)
