@@ -16,6 +16,8 @@ from ._typing import FloatArray
 # Of the target, what the rate at which decrements shrink has to promise: it varies tenfold and more from step to step.
 SURELY = 0.04
 _MOMENTS = 3
+# Nats from which on steps with the Hessian of the point before do not pay.
+FAR_FROM_DONE = 1.0
 # Nats that are to be left after the last step.
 _GOAL = SURELY * POLISHED_NATS
 

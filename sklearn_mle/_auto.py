@@ -28,7 +28,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ._ahead import old_hessian_does
+from ._ahead import FAR_FROM_DONE, old_hessian_does
 from ._cost import exact_passes, factor_passes, kronecker_passes, pass_time
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from ._exact_steps import ExactSteps
@@ -78,18 +78,16 @@ _MARGIN = 1.3
 # them farther, is left to the Hessian of all rows.
 _WEAK = 0.1
 _LEAP = 10.0
-# Nats from which on steps with the Hessian of the point before do not pay; fewer where rows are few, and the curvature
-# moves more with each step.
-_FAR_FROM_DONE, _FAR_FROM_DONE_OF_FEW = 1.0, 1e-2
+# Nats from which on an old Hessian does not pay where rows are few: the curvature moves more with each step.
+_FAR_FROM_DONE_OF_FEW = 1e-2
 # Of the curvature of the model without features, which is one: what lies below is rounding of the Hessian. Where rows
 # are separated curvature vanishes, and the gradient with it; without this floor a step is rounding over rounding.
 _LEAST_CURVATURE = 1e-15
 # Beyond this the d x d matrix is not formed.
 _MAX_EXACT_SIZE = 3000
-# Under penalties and bounds: passes that a Hessian and its factors may cost for every step to have them. Up to so many
-# parameters the last steps do, once conjugate gradients are near the end, or get nowhere.
+# Under penalties and bounds: passes that a Hessian and its factors may cost for every step to have them. Where they
+# cost more the last steps do, once conjugate gradients are near the end, or get nowhere.
 _FEW_PASSES = 25.0
-_MAX_DENSE_SIZE = 3000
 _NEAR_NATS, _VERY_NEAR_NATS = 0.03, 1e-6
 # Factors of a step, and such steps whose price is spent on conjugate gradients before those are given up.
 _FACTORS = 4
@@ -134,7 +132,7 @@ class CurvatureSchedule:
         self._patience = self.exact_passes
         self._hessian: DenseCurvature | None = None
         self._of_start: DenseCurvature | None = None
-        self._far = _FAR_FROM_DONE_OF_FEW if problem.of_few_rows else _FAR_FROM_DONE
+        self._far = _FAR_FROM_DONE_OF_FEW if problem.of_few_rows else FAR_FROM_DONE
         # A start other than the model without features has a curvature of its own.
         self._counted = -np.inf if warm else problem.objective.n_passes
 
@@ -307,7 +305,7 @@ def model_steps(
     hessian : a model of it at the start, where there is one
     """
     gauge = Gauge(problem, region)
-    if problem.size > _MAX_DENSE_SIZE:
+    if problem.size > _MAX_EXACT_SIZE:
         return OrthantSteps(problem, region, gauge, tol)
     exact = ExactSteps(problem, region, gauge, n_terms, hessian)
     if n_terms or _step_price(problem) <= _FEW_PASSES:
@@ -342,9 +340,9 @@ def describe_steps(problem: RoundProblem, n_terms: int) -> str:
     """What `model_steps` chooses, in words."""
     if n_terms:
         return f"proximal Newton steps with {n_terms} terms of the Hessian, then with all of it"
-    if problem.size <= _MAX_DENSE_SIZE and _step_price(problem) <= _FEW_PASSES:
+    if problem.size <= _MAX_EXACT_SIZE and _step_price(problem) <= _FEW_PASSES:
         return "proximal Newton steps with the exact Hessian"
-    last = ", then with the exact Hessian" if problem.size <= _MAX_DENSE_SIZE else ""
+    last = ", then with the exact Hessian" if problem.size <= _MAX_EXACT_SIZE else ""
     return f"proximal Newton steps by conjugate gradients in one orthant after the other{last}"
 
 

@@ -8,7 +8,7 @@ exact one.
 
 import numpy as np
 
-from ._ahead import old_hessian_does
+from ._ahead import FAR_FROM_DONE, old_hessian_does
 from ._cost import exact_passes, factor_passes, pass_time
 from ._gauge import Gauge
 from ._problem import RoundProblem
@@ -17,8 +17,6 @@ from ._quadratic import Quadratic
 from ._region import Region
 from ._typing import FloatArray
 
-# Nats from which on steps with the Hessian of the point before do not pay.
-_FAR_FROM_DONE = 1.0
 # Of what a quadratic gains, what need not be gained: where it costs less than the pass that follows, and elsewhere.
 _SOLVED, _ROUGHLY_SOLVED = 1e-2, 0.1
 # Nanoseconds of the calls of a quadratic.
@@ -59,7 +57,7 @@ class ExactSteps:
         self._price = exact_passes(problem) / (1 + calls)
         self._solved = _SOLVED if calls + factor_passes(problem) < 1 else _ROUGHLY_SOLVED
         self._n_terms = n_terms
-        self._quadratic = None if hessian is None else self._of(_lifted(hessian))
+        self._quadratic = None if hessian is None else self._of(_filled(hessian))
         self._of_sample = hessian is not None
         # What was left at the point before, and where its step was to end.
         self._before = np.inf
@@ -80,14 +78,14 @@ class ExactSteps:
         whole = self._end is None or np.array_equal(x, self._end)
         guess = None
         serves = whole
-        if self._quadratic is not None and whole and (self._of_sample or self._before <= _FAR_FROM_DONE):
+        if self._quadratic is not None and whole and (self._of_sample or self._before <= FAR_FROM_DONE):
             end, gain = self._quadratic.minimise(x, g)
-            shrunk = gain / self._before
+            shrunk = gain / max(self._before, np.finfo(float).tiny)
             if self._does(gain, shrunk):
                 return self._proposal(x, g, end, gain, surely=False)
             guess = end
             serves = shrunk <= _POORLY
-        if not serves or self._before <= _FAR_FROM_DONE:
+        if not serves or self._before <= FAR_FROM_DONE:
             # Other terms would do no better.
             self._n_terms = 0
         self._of_sample = self._n_terms > 0
@@ -97,14 +95,14 @@ class ExactSteps:
 
     def _does(self, left: float, shrunk: float) -> bool:
         """Whether the Hessian at hand serves for another step: the last one has shrunk what is left so."""
-        if self._before > _FAR_FROM_DONE:
+        if self._before > FAR_FROM_DONE:
             # Far from the end a new one would not square what is left either.
             return shrunk <= _MUCH_LESS
         return old_hessian_does(left, shrunk, self._price)
 
     def _hessian(self, x: FloatArray) -> FloatArray:
         if self._of_sample:
-            return _lifted(self.problem.sampled_hessian(x, self._n_terms))
+            return _filled(self.problem.sampled_hessian(x, self._n_terms))
         return self.problem.hessian(x)
 
     def _proposal(self, x: FloatArray, g: FloatArray, end: FloatArray, gain: float, surely: bool = True) -> Proposal:
@@ -119,7 +117,7 @@ class ExactSteps:
         return Proposal(end - x, gain, path, surely)
 
 
-def _lifted(hessian: FloatArray) -> FloatArray:
+def _filled(hessian: FloatArray) -> FloatArray:
     """The Hessian of a sample, where coordinates that it hardly shows have the curvature of others."""
     diagonal = np.diag(hessian)
     typical = float(np.median(diagonal))

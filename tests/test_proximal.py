@@ -7,7 +7,8 @@ from scipy.optimize import minimize
 
 from sklearn_mle import SoftmaxMLEClassifier, _auto, _parts
 from sklearn_mle._auto import model_steps
-from sklearn_mle._exact_steps import _lifted
+from sklearn_mle._exact_steps import ExactSteps, _filled
+from sklearn_mle._gauge import Gauge
 from sklearn_mle._layout import Layout
 from sklearn_mle._network import Network
 from sklearn_mle._objective import NegativeLogLikelihood
@@ -108,7 +109,7 @@ def test_a_hessian_that_leads_nowhere_is_followed_by_an_exact_one(K, curvature):
 
 def test_a_coordinate_that_a_sample_does_not_show_has_the_curvature_of_others():
     hessian = np.diag([1.0, 2.0, 1e-13, 3.0, 0.0])
-    np.testing.assert_array_equal(np.diag(_lifted(hessian)), [1.0, 2.0, 1.0, 3.0, 1.0])
+    np.testing.assert_array_equal(np.diag(_filled(hessian)), [1.0, 2.0, 1.0, 3.0, 1.0])
 
 
 def test_near_the_end_the_hessian_is_kept(monkeypatch):
@@ -183,3 +184,12 @@ def test_single_precision_of_heavy_tails_ends_without_a_warning(seed):
     double = SoftmaxMLEClassifier(**how).fit(X.astype(float), z.argmax(axis=1))
     assert single.converged_
     assert single.optimize_result_.fun == pytest.approx(double.optimize_result_.fun, abs=0.02)
+
+
+def test_a_point_with_nothing_left_is_asked_about_twice():
+    problem, region = problem_and_region(strength=1e9)
+    steps = ExactSteps(problem, region, Gauge(problem, region), hessian=problem.hessian(np.zeros(problem.size)))
+    settled = run(problem, region, steps).x
+    g = problem.value_and_grad(settled)[1] * (region.l1 > 0)  # intercepts at their minimum, to the last digit
+    for _ in range(3):
+        assert steps(settled, g).gain == 0
