@@ -67,7 +67,7 @@ class LastStep:
         self._origin: FloatArray | None = None
         self._decrements: list[float] = []
 
-    def leaves(self, x: FloatArray, decrement: float, shrunk: float, fresh: bool) -> float:
+    def leaves(self, x: FloatArray, decrement: float, shrunk: float, fresh: bool, elsewhere: bool = False) -> float:
         """Nats that are left by the step from x, by an estimate.
 
         Parameters
@@ -75,9 +75,10 @@ class LastStep:
         x, decrement : the point, and what is left there
         shrunk : `decrement` over that of the point before
         fresh : whether the Hessian is that of x
+        elsewhere : whether it only stands for that
         """
         if fresh:
-            self._origin, self._decrements = x, []
+            self._origin, self._decrements = None if elsewhere else x, []
         else:
             self._decrements.append(decrement)
         # What the last step has left of what was expected of it, the next one may leave, too.
@@ -92,7 +93,8 @@ class LastStep:
         """
         if len(self._decrements) >= _MOMENTS and _most_after(self._decrements) <= target:
             return True
-        assert self._origin is not None
+        if self._origin is None:
+            return False
         # The gradient at the end is the step times the mean change of the Hessian on the way, at most expm1(bend).
         if self._decrements:
             # From where the Hessian was taken to the end of the step, and a step back to x.

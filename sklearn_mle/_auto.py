@@ -34,9 +34,10 @@ from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerC
 from ._exact_steps import ExactSteps
 from ._gauge import Gauge
 from ._history import POLISHED_NATS
-from ._orthants import NO_SLOPE, OrthantSteps
+from ._memory import CurvatureMemory
+from ._orthants import OrthantSteps
 from ._problem import RoundProblem
-from ._proximal import Proposal, StepSolver
+from ._proximal import NO_SLOPE, Proposal, StepSolver
 from ._region import Region
 from ._typing import FloatArray
 
@@ -105,14 +106,26 @@ class CurvatureSchedule:
         Curvature of the model without features, relative to its mean (`null_coordinates`).
     warm : bool
         Whether psi = 0 is another point than that model.
+    sampled : bool
+        Whether a sample of the Hessian's terms may stand for it at the start.
+    memory : CurvatureMemory, optional
+        What the fit that ended at psi = 0 has left.
     """
 
-    def __init__(self, problem: RoundProblem, class_metric: FloatArray, warm: bool = False) -> None:
+    def __init__(
+        self,
+        problem: RoundProblem,
+        class_metric: FloatArray,
+        warm: bool = False,
+        sampled: bool = True,
+        memory: CurvatureMemory | None = None,
+    ) -> None:
         self.problem = problem
+        self.memory = memory
         self.exact_passes = exact_passes(problem)
         cold = not (warm or problem.always_exact)
         sample_rows = _rows_of_sample(problem) if cold else 0
-        sample_terms = _terms_of_sample(problem) if cold else 0
+        sample_terms = _terms_of_sample(problem) if sampled and not problem.always_exact else 0
         dear = _EXACT_PASSES
         if sample_rows or sample_terms:
             dear = _EXACT_PASSES_BESIDE_SAMPLE + _CALLS_BESIDE_SAMPLE / pass_time(problem)
@@ -132,9 +145,11 @@ class CurvatureSchedule:
         self._patience = self.exact_passes
         self._hessian: DenseCurvature | None = None
         self._of_start: DenseCurvature | None = None
+        self._recalled: DenseCurvature | None = None
         self._far = _FAR_FROM_DONE_OF_FEW if problem.of_few_rows else FAR_FROM_DONE
-        # A start other than the model without features has a curvature of its own.
-        self._counted = -np.inf if warm else problem.objective.n_passes
+        # A start other than the model without features has a curvature of its own, for what it costs.
+        own = warm and self.refresh_passes <= _PATIENCE
+        self._counted = -np.inf if own else problem.objective.n_passes
 
     @cached_property
     def null(self) -> Curvature:
@@ -148,6 +163,18 @@ class CurvatureSchedule:
         self.refresh_passes = self._patience = max(self.exact_passes, _PATIENCE)
         self._counted = self.problem.objective.n_passes
 
+    def recall(self, memory: CurvatureMemory) -> None:
+        """Take the first steps with the curvature that the fit which ended at psi = 0 has left."""
+        if not self.exact:
+            self.adopt(memory.model(self.problem))
+        elif memory.is_hessian:
+            self._recalled = DenseCurvature(memory.hessian(self.problem), elsewhere=True)
+
+    @property
+    def last(self) -> Curvature | None:
+        """The model that served last; None where it costs next to nothing to make."""
+        return self._hessian if self.exact else self._adopted or self.__dict__.get("null")
+
     def start_with(self, model: DenseCurvature | None) -> None:
         """Take the first step with the Hessian of a sample near whose estimate it starts."""
         self._of_start = model
@@ -157,7 +184,7 @@ class CurvatureSchedule:
         """In words, for `verbose`."""
         if self.exact:
             return "Newton steps with the exact Hessian"
-        if self.sample_terms:
+        if self.sample_terms and self.memory is None:
             return f"L-BFGS-B in the metric of {self.sample_terms} terms of the Hessian, then Newton steps"
         kind = "column by column" if self.problem.coordinates.transform.ndim == 1 else "Kronecker"
         return f"Newton steps by conjugate gradients, preconditioned with a {kind} model of the curvature"
@@ -166,6 +193,12 @@ class CurvatureSchedule:
         """The model at psi, and whether it is the Hessian itself."""
         spent = self.problem.objective.n_passes - self._counted
         self.exact = self.exact or self._needs_hessian(spent)
+        if self.exact and self._recalled is not None:
+            model, self._recalled = self._recalled, None
+            # That nothing is left is for the Hessian here to say.
+            if 0.5 * float(g @ model.solve(g)) > POLISHED_NATS:
+                self._hessian = model
+                return model, True
         if self.exact and self._of_start is not None:
             model, self._of_start = self._of_start, None
             # Its error is that of the start: a step with the Hessian of all rows would end hardly nearer.
@@ -308,32 +341,46 @@ def model_steps(
     if problem.size > _MAX_EXACT_SIZE:
         return OrthantSteps(problem, region, gauge, tol)
     exact = ExactSteps(problem, region, gauge, n_terms, hessian)
-    if n_terms or _step_price(problem) <= _FEW_PASSES:
+    at_hand = n_terms or (hessian is not None and not _is_undetermined(problem))
+    if at_hand or _step_price(problem) <= _FEW_PASSES:
         return exact
-    orthant = OrthantSteps(problem, region, gauge)
-    until = problem.objective.n_passes + _MANY_STEPS * _step_price(problem)
-    left = _MAX_ORTHANT_STEPS
-    # With more columns than rows most quadratics on some coordinates have no minimum of their own: a search for signs
-    # is long.
-    undetermined = problem.objective.samples.n_rows < problem.coordinates.shape[1]
-    near = _VERY_NEAR_NATS if undetermined else _NEAR_NATS
+    return _FirstInOrthants(problem, OrthantSteps(problem, region, gauge), exact)
 
-    def first_in_orthants(x: FloatArray, g: FloatArray) -> Proposal:
-        nonlocal left, near
-        if left and problem.objective.n_passes < until:
-            proposal = orthant(x, g)
-            if proposal.gain > near or proposal.gain <= NO_SLOPE:
-                left -= 1
+
+def _is_undetermined(problem: RoundProblem) -> bool:
+    """Whether most quadratics on some coordinates have no minimum of their own: a search for signs is long."""
+    return problem.objective.samples.n_rows < problem.coordinates.shape[1]
+
+
+class _FirstInOrthants:
+    """Steps by conjugate gradients in orthants, until those with the exact Hessian are worth its price."""
+
+    def __init__(self, problem: RoundProblem, orthant: OrthantSteps, exact: ExactSteps) -> None:
+        self._objective = problem.objective
+        self._orthant, self._exact = orthant, exact
+        self._until = problem.objective.n_passes + _MANY_STEPS * _step_price(problem)
+        self._left = _MAX_ORTHANT_STEPS
+        self._near = _VERY_NEAR_NATS if _is_undetermined(problem) else _NEAR_NATS
+
+    @property
+    def hessian(self) -> FloatArray | None:
+        """The Hessian of the last step, where it had one."""
+        return self._exact.hessian
+
+    def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
+        """The step from x, where the smooth part has gradient g."""
+        if self._left and self._objective.n_passes < self._until:
+            proposal = self._orthant(x, g)
+            if proposal.gain > self._near or proposal.gain <= NO_SLOPE:
+                self._left -= 1
                 return proposal
-        proposal = exact(x, g)
-        if exact.is_hard and near > _VERY_NEAR_NATS:
+        proposal = self._exact(x, g)
+        if self._exact.is_hard and self._near > _VERY_NEAR_NATS:
             # Back to the orthants, which do not mind.
-            near = _VERY_NEAR_NATS
+            self._near = _VERY_NEAR_NATS
         else:
-            left = 0
+            self._left = 0
         return proposal
-
-    return first_in_orthants
 
 
 def describe_steps(problem: RoundProblem, n_terms: int) -> str:

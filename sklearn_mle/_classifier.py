@@ -294,6 +294,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             float(self.l1_ratio),
             None if self.bounds is None else check_bounds(self.bounds, shape),
             None if previous is None else previous[1:],
+            self.__dict__.get("_memory"),
             self.prior,
         )
         estimate = estimate_linear(
@@ -325,6 +326,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         self.optimize_result_ = estimate.result
         self.optimize_result_.n_passes = estimate.n_passes
         self.converged_ = estimate.converged
+        self._forget(("_memory",))
+        if self.warm_start:
+            self._memory = estimate.memory
 
     def _fit_network(
         self, X: Any, y: Targets, w: FloatArray | None, classes: np.ndarray, hidden: tuple[int, ...], solver: Solver
@@ -350,7 +354,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
             n_threads=self._n_threads(),
             say=print if self.verbose else None,
         )
-        self._forget(("coef_", "intercept_", *_NETWORK_ATTRIBUTES))
+        self._forget(("coef_", "intercept_", "_memory", *_NETWORK_ATTRIBUTES))
         total = estimate.total_weight
         self.classes_ = classes
         self.coefs_ = [W.T.astype(X.dtype) for W, _ in estimate.layers]
@@ -396,6 +400,12 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         """Drop attributes of an earlier fit that this model has not."""
         for name in names:
             self.__dict__.pop(name, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As scikit-learn's, without what only a next fit in this process has a use for."""
+        state = dict(super().__getstate__())
+        state.pop("_memory", None)
+        return state
 
     def __getattr__(self, name: str) -> Any:
         if name in ("coef_", "intercept_") and len(self.__dict__.get("coefs_", ())) > 1:

@@ -51,9 +51,18 @@ def cholesky(matrix: FloatArray) -> FloatArray:
 
 
 class DenseCurvature:
-    """A matrix of all d parameters."""
+    """A matrix of all d parameters.
 
-    def __init__(self, hessian: FloatArray) -> None:
+    Parameters
+    ----------
+    hessian : array of shape (d, d)
+    elsewhere : bool
+        Whether it is that of other rows, or of another point, than those where it is taken for the Hessian.
+    """
+
+    def __init__(self, hessian: FloatArray, elsewhere: bool = False) -> None:
+        self.hessian = hessian
+        self.elsewhere = elsewhere
         # dpotrf wants column-major order; the matrix is symmetric.
         self.factor = cholesky(hessian.T)
 
@@ -206,6 +215,7 @@ class KroneckerCurvature:
     """
 
     def __init__(self, A: FloatArray, S: FloatArray, P: FloatArray) -> None:
+        self.classes, self.columns = A, S
         values, self.rotation = linalg.eigh(A)
         values = np.maximum(values, values[-1] * 1e-12)
         self.shape = (len(values), S.shape[0])

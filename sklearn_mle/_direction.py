@@ -51,7 +51,8 @@ class Direction(NamedTuple):
 
 def forcing_term(size: float, size_before: float, target: float) -> float:
     """By how much conjugate gradients shall shrink the residual, from sizes of the gradient in the model's norm."""
-    forcing = min(_LOOSEST_FORCING, _FORCING_GAMMA * (size / size_before) ** 2 if size_before else np.inf)
+    # A first step from where little is left is as good as its quadratic.
+    forcing = min(_LOOSEST_FORCING, _FORCING_GAMMA * (size / size_before) ** 2 if size_before else size)
     forcing = max(forcing, _TIGHTEST_FORCING)
     # No need for more digits than the target asks for; where one step can reach it, no fewer either.
     goal = min(0.1, 0.3 * math.sqrt(2 * target) / max(size, 1e-300))

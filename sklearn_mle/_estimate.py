@@ -16,6 +16,7 @@ from ._history import Controls, History
 from ._jeffreys import JeffreysProblem, jeffreys_problem
 from ._kept import round_problem
 from ._layout import Layout
+from ._memory import CurvatureMemory, remembered
 from ._minimize import Solution, Solver, finished, polish, samples_in_region, solve
 from ._network import Network
 from ._objective import NegativeLogLikelihood
@@ -45,6 +46,7 @@ class LinearModel:
     prior : "gaussian" of variance C, or "jeffreys"
     bounds : arrays (J, p) below and above W, or None
     start : (W, b) to start from, or None
+    memory : what the fit that ended there has left, if anything
     """
 
     X: Design
@@ -56,6 +58,7 @@ class LinearModel:
     l1_ratio: float = 0.0
     bounds: tuple[FloatArray, FloatArray] | None = None
     start: tuple[FloatArray, FloatArray] | None = None
+    memory: CurvatureMemory | None = None
     prior: str = "gaussian"
 
 
@@ -70,6 +73,7 @@ class Estimate:
     objective : with it
     finding : the diagnosis, where there was a sign that the estimate does not exist
     absent : indices of classes without weight
+    memory : the curvature there, for a fit that starts there
     """
 
     W: FloatArray
@@ -83,6 +87,7 @@ class Estimate:
     n_passes: float
     finding: SeparationFinding | None
     absent: tuple[int, ...]
+    memory: CurvatureMemory | None
 
 
 def estimate_linear(
@@ -117,7 +122,7 @@ def _estimate(
         samples = samples.with_classes(present)
     setting = _set_up(model, samples, present)
     problem = setting.problem
-    schedule = CurvatureSchedule(problem, setting.class_metric, warm=setting.warm)
+    schedule = CurvatureSchedule(problem, setting.class_metric, warm=setting.warm, memory=setting.memory)
     history = History(None if say is None else lambda i, f: say(f"iteration {i}: {f:.10g} nats"))
     resolution = float(np.finfo(samples.dtype).eps)
     controls = Controls(tol, max_iter, resolution, dict(options or {}), setting.box, setting.l1, history)
@@ -126,16 +131,20 @@ def _estimate(
         if setting.box is not None:
             sampled = samples_in_region(problem, schedule, controls)
             auto = describe_steps(problem, schedule.sample_terms if sampled else 0)
+        if setting.memory is not None:
+            auto += "; the first with the curvature that the last fit has left"
         say(f"{problem.size} free parameters, solver: {auto if solver is None else solver}")
     # Where these run out new coordinates may help.
     few = _PATIENT_ITERATIONS if solver is None and _may_move(model, setting) else max_iter
-    solution = solve(problem, schedule, solver, replace(controls, max_iter=min(max_iter, few)), setting.start)
+    solution = solve(
+        problem, schedule, solver, replace(controls, max_iter=min(max_iter, few)), setting.start, setting.known
+    )
     setting, schedule, solution = _carried_on(setting, schedule, controls, solution)
     finding = None
     if np.isinf(model.C) and setting.box is None and model.prior != "jeffreys":
         solution, finding = examine(setting.problem, schedule, controls, solution, few)
         if finding is None:
-            setting, _, solution = _carried_on(setting, schedule, controls, solution, watch=False)
+            setting, schedule, solution = _carried_on(setting, schedule, controls, solution, watch=False)
     problem = setting.problem
     if finding is None:
         solution = finished(solution, history)
@@ -157,6 +166,7 @@ def _estimate(
         problem.objective.n_passes,
         finding,
         absent,
+        remembered(problem, schedule.last if setting.box is None else solution.hessian, float(nll)),
     )
 
 
@@ -176,7 +186,8 @@ def _others(present: IntArray, n_classes: int) -> tuple[int, ...]:
 class _Setting:
     """A problem in its coordinates, where to start, and the constraints there.
 
-    `bounds` are those of W; `warm` says that the start is another than the model without features.
+    `bounds` are those of W; `warm` says that the start is another than the model without features, `known` is value and
+    gradient there, `memory` what the fit that ended there has left.
     """
 
     problem: RoundProblem
@@ -186,6 +197,8 @@ class _Setting:
     bounds: tuple[FloatArray, FloatArray] | None = None
     l1: FloatArray | None = None
     warm: bool = False
+    known: tuple[float, FloatArray] | None = None
+    memory: CurvatureMemory | None = None
 
 
 def _set_up(model: LinearModel, samples: Samples, present: IntArray) -> _Setting:
@@ -199,18 +212,37 @@ def _set_up(model: LinearModel, samples: Samples, present: IntArray) -> _Setting
     coordinates, class_metric = null_coordinates(layout, samples, variance, whiten=jeffreys)
     objective = NegativeLogLikelihood(Network(layout), samples, variance)
     objective.n_passes += samples.n_passes
-    warm = False
+    problem: RoundProblem
     if model.start is not None:
         theta = _theta(model.start, present, samples, coordinates)
-        # A start that is worse than none (other units, a saturated softmax) has a curvature that leads nowhere.
-        warm = objective.value(theta) <= _null_value(samples, model.fit_intercept)
-        coordinates = coordinates.moved_to(theta) if warm else coordinates
-    problem: RoundProblem
-    if jeffreys:
-        problem = JeffreysProblem(objective, coordinates) if warm else jeffreys_problem(objective, coordinates)
-    else:
-        problem = round_problem(objective, coordinates)
-    return _Setting(problem, class_metric, np.zeros(problem.size), warm=warm)
+        if jeffreys:
+            if objective.value(theta) <= _null_value(samples, model.fit_intercept):
+                problem = JeffreysProblem(objective, coordinates.moved_to(theta))
+                return _Setting(problem, class_metric, np.zeros(problem.size), warm=True)
+        else:
+            warm = _warm_setting(model, round_problem(objective, coordinates.moved_to(theta)), class_metric)
+            if warm is not None:
+                return warm
+    problem = jeffreys_problem(objective, coordinates) if jeffreys else round_problem(objective, coordinates)
+    return _Setting(problem, class_metric, np.zeros(problem.size))
+
+
+def _warm_setting(model: LinearModel, problem: RoundProblem, class_metric: FloatArray) -> _Setting | None:
+    """The setting with a start at psi = 0; None where it is worse than the model without features.
+
+    Such a one (other units, a saturated softmax) has a curvature that leads nowhere.
+    """
+    start = np.zeros(problem.size)
+    value, grad = problem.value_and_grad(start)
+    if not value <= _null_value(problem.objective.samples, model.fit_intercept):
+        return None
+    memory = _memory_of(model, problem, value - problem.penalty(start))
+    return _Setting(problem, class_metric, start, warm=True, known=(value, grad), memory=memory)
+
+
+def _memory_of(model: LinearModel, problem: RoundProblem, nll: float) -> CurvatureMemory | None:
+    """What the fit that ended at the start has left, where the likelihood there is what it was."""
+    return model.memory if model.memory is not None and model.memory.is_of(problem, nll) else None
 
 
 def _null_value(samples: Samples, fit_intercept: bool) -> float:
@@ -237,7 +269,7 @@ def _carried_on(
         if moved is not None:
             setting, solution = moved, replace(solution, psi=np.zeros(moved.problem.size))
             limit = min(limit, len(controls.history.objective) + _PATIENT_ITERATIONS)
-        schedule = CurvatureSchedule(setting.problem, setting.class_metric, warm=True)
+        schedule = CurvatureSchedule(setting.problem, setting.class_metric, warm=True, sampled=False)
         patient = replace(controls, max_iter=limit)
         solution = polish(setting.problem, schedule, patient, solution.psi, watch=watch)
     return setting, schedule, solution
@@ -275,13 +307,19 @@ def _set_up_in_box(
         start = box_point(coordinates, _theta(model.start, present, samples, coordinates))
     l1 = _l1_weights(coordinates, model)
     start, null = np.clip(start, *box), np.clip(np.zeros(problem.size), *box)
+    setting = _Setting(problem, np.eye(shape[0]), null, box, bounds, l1)
+    if model.start is None:
+        return setting
 
-    def value(psi: FloatArray) -> float:
-        return objective.value(coordinates.push(psi)) + (0.0 if l1 is None else float(l1 @ np.abs(psi)))
+    def penalty(psi: FloatArray) -> float:
+        return 0.0 if l1 is None else float(l1 @ np.abs(psi))
 
+    value, grad = problem.value_and_grad(start)
     # As above: what is worse than no start is none.
-    warm = model.start is not None and value(start) <= value(null)
-    return _Setting(problem, np.eye(shape[0]), start if warm else null, box, bounds, l1, warm)
+    if not value + penalty(start) <= objective.value(coordinates.push(null)) + penalty(null):
+        return setting
+    memory = _memory_of(model, problem, value - problem.penalty(start))
+    return replace(setting, start=start, warm=True, known=(value, grad), memory=memory)
 
 
 def _coefficients(model: LinearModel, setting: _Setting, solution: Solution) -> tuple[FloatArray, FloatArray]:

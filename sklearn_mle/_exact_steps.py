@@ -11,8 +11,9 @@ import numpy as np
 from ._ahead import FAR_FROM_DONE, old_hessian_does
 from ._cost import exact_passes, factor_passes, pass_time
 from ._gauge import Gauge
+from ._history import POLISHED_NATS
 from ._problem import RoundProblem
-from ._proximal import DAMPING, Proposal
+from ._proximal import DAMPING, NO_SLOPE, Proposal
 from ._quadratic import Quadratic
 from ._region import Region
 from ._typing import FloatArray
@@ -64,6 +65,11 @@ class ExactSteps:
         self._end: FloatArray | None = None
 
     @property
+    def hessian(self) -> FloatArray | None:
+        """The Hessian of the last step."""
+        return None if self._quadratic is None else self._quadratic.hessian
+
+    @property
     def is_hard(self) -> bool:
         """Whether the signs of the last quadratic took many steps to find."""
         return self._quadratic is not None and self._quadratic.n_steps > _HARD
@@ -75,13 +81,18 @@ class ExactSteps:
     def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
         """The step from x, where the smooth part has gradient g."""
         g = self.gauge.without_rounding(x, g)
+        slope = self.region.slope(x, g)
+        left = 0.5 * float(slope @ slope)
+        if left <= NO_SLOPE:
+            return self._proposal(x, g, x, left)
         whole = self._end is None or np.array_equal(x, self._end)
         guess = None
         serves = whole
         if self._quadratic is not None and whole and (self._of_sample or self._before <= FAR_FROM_DONE):
             end, gain = self._quadratic.minimise(x, g)
             shrunk = gain / max(self._before, np.finfo(float).tiny)
-            if self._does(gain, shrunk):
+            # That nothing is left is not for a Hessian from elsewhere to say.
+            if self._does(gain, shrunk) and (self._end is not None or gain > POLISHED_NATS):
                 return self._proposal(x, g, end, gain, surely=False)
             guess = end
             serves = shrunk <= _POORLY

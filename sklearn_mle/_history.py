@@ -58,12 +58,22 @@ class Tracked:
 
     `scipy.optimize.minimize` hands some callbacks x alone, and some methods return a point that is not the
     best they have seen.
+
+    Parameters
+    ----------
+    value_and_grad : callable
+    at : tuple (x, value, grad), optional
+        Where it has been evaluated.
     """
 
-    def __init__(self, value_and_grad: Callable[[FloatArray], tuple[float, FloatArray]]) -> None:
+    def __init__(
+        self,
+        value_and_grad: Callable[[FloatArray], tuple[float, FloatArray]],
+        at: tuple[FloatArray, float, FloatArray] | None = None,
+    ) -> None:
         self._evaluate = value_and_grad
-        self.last: tuple[FloatArray, float, FloatArray] | None = None
-        self.best: tuple[FloatArray, float, FloatArray] | None = None
+        self.last = at
+        self.best = at
 
     def value_and_grad(self, x: FloatArray) -> tuple[float, FloatArray]:
         """Value and gradient; those of the last and of the best point are not evaluated again."""

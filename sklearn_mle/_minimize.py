@@ -130,6 +130,7 @@ class Solution:
     decrement : nats that are left to gain, estimated with the curvature there; nan if it was not asked for
     step : the last Newton step, which was not taken, or None
     after : nats that are left after it, where it is to be taken (`finished`); else infinite
+    hessian : that of the last step under penalties and bounds, where there is one
     crawling : the steps do not get shorter although nothing is left to gain: the minimum may be at infinity
     converged : whether the decrement is within `tol`
     result : what SciPy returned
@@ -144,6 +145,7 @@ class Solution:
     converged: bool
     result: OptimizeResult
     after: float = np.inf
+    hessian: FloatArray | None = None
 
 
 class Problem(Protocol):
@@ -155,16 +157,21 @@ class Problem(Protocol):
 
 
 def solve(
-    problem: RoundProblem, schedule: CurvatureSchedule, solver: Solver, controls: Controls, start: FloatArray
+    problem: RoundProblem,
+    schedule: CurvatureSchedule,
+    solver: Solver,
+    controls: Controls,
+    start: FloatArray,
+    at: tuple[float, FloatArray] | None = None,
 ) -> Solution:
-    """Minimise from `start`, which is within the bounds."""
+    """Minimise from `start`, which is within the bounds; `at` is value and gradient there, where they are known."""
     if not problem.size:
         # No intercepts, and columns of zeros alone: there is nothing to choose.
         value, grad = problem.value_and_grad(start)
         result = OptimizeResult(x=start, fun=value, jac=grad, nit=0, success=True, status=0, message="no parameters")
         return Solution(start, value, grad, 0.0, None, False, True, result)
     if solver is None:
-        return _solve_auto(problem, schedule, controls, start)
+        return _solve_auto(problem, schedule, controls, start, at)
     if not isinstance(solver, Method):
         return run_callable(problem, None if controls.bounds is not None else schedule.null, solver, controls, start)
     if controls.bounds is not None:
@@ -180,26 +187,42 @@ def samples_in_region(problem: RoundProblem, schedule: CurvatureSchedule, contro
     Not in single precision: what a start that is led astray has to make good drowns in rounding there.
     """
     has_sample = schedule.start_rows > 0 or schedule.sample_rows > 0
+    return has_sample and _samples_pay(problem, controls)
+
+
+def _samples_pay(problem: RoundProblem, controls: Controls) -> bool:
     double = controls.resolution <= float(np.finfo(np.float64).eps)
-    return has_sample and double and step_time(problem) > _CALLS_OF_SAMPLE
+    return double and step_time(problem) > _CALLS_OF_SAMPLE
 
 
-def _solve_auto(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray) -> Solution:
+def _solve_auto(
+    problem: RoundProblem,
+    schedule: CurvatureSchedule,
+    controls: Controls,
+    start: FloatArray,
+    at: tuple[float, FloatArray] | None,
+) -> Solution:
     """On a sample of the rows, or of the Hessian's terms, as far as that pays, and on all of them from there."""
     if controls.bounds is not None:
         region = _region(problem, controls)
-        if not samples_in_region(problem, schedule, controls):
-            steps = model_steps(problem, region, controls.tol)
-            return polish(problem, schedule, controls, start, model_step=steps)
-        start, known, steps = start_in_region(problem, schedule, controls, start, region)
-        return polish(problem, schedule, controls, start, at=known, model_step=steps)
+        if samples_in_region(problem, schedule, controls):
+            start, at, steps = start_in_region(problem, schedule, controls, start, region)
+        else:
+            memory = schedule.memory
+            hessian = memory.hessian(problem) if memory is not None and memory.is_hessian else None
+            terms = schedule.sample_terms if at is not None and _samples_pay(problem, controls) else 0
+            steps = model_steps(problem, region, controls.tol, terms, hessian)
+        return polish(problem, schedule, controls, start, at=at, model_step=steps)
+    if schedule.memory is not None:
+        schedule.recall(schedule.memory)
+        return polish(problem, schedule, controls, start, at=at)
     if schedule.sample_terms:
-        found = run_sampled(problem, schedule, controls, start)
+        found = run_sampled(problem, schedule, controls, start, at)
         return polish(problem, schedule, controls, found.point, at=(found.value, found.grad))
     if schedule.start_rows:
         start, known = start_from_sample(problem, schedule, controls, start)
         return polish(problem, schedule, controls, start, at=known)
-    return polish(problem, schedule, controls, start)
+    return polish(problem, schedule, controls, start, at=at)
 
 
 def polish(
@@ -248,6 +271,7 @@ def polish(
             "region": region,
             "model_step": model_step or model_steps(problem, region, controls.tol, schedule.sample_terms),
         }
+        model_step = options["model_step"]
     result = minimize(
         paired.value,
         start,
@@ -267,6 +291,7 @@ def polish(
         bool(result.decrement <= controls.tol or result.success),
         result,
         float(result.get("after", np.inf)),
+        None if model_step is None else model_step.hessian,
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from ._ahead import SURELY, LastStep
-from ._curvature import Curvature
+from ._curvature import Curvature, DenseCurvature
 from ._direction import CAUTION, Direction, conjugate_direction, forcing_term, next_radius
 from ._line_search import NOISE, line_search, may_be_longer
 from ._typing import FloatArray
@@ -126,7 +126,8 @@ def minimize_newton(
         left, done = np.inf, decrement <= target
         if last is not None and exact and nit < maxiter:
             shrunk = decrement / decrement_before if nit and full_step else 1.0
-            left = last.leaves(x, decrement, shrunk, fresh)
+            elsewhere = isinstance(curvature, DenseCurvature) and curvature.elsewhere
+            left = last.leaves(x, decrement, shrunk, fresh, elsewhere)
             done = done or (left <= SURELY * target and last.certainly_leaves(target, x, direction.step, decrement))
         if done:
             message, success = "the decrement is at the target", True

@@ -5,12 +5,10 @@ import numpy as np
 from ._direction import CAUTION
 from ._gauge import Gauge
 from ._problem import RoundProblem
-from ._proximal import DAMPING, Proposal
+from ._proximal import DAMPING, NO_SLOPE, Proposal
 from ._region import Region
 from ._typing import BoolArray, FloatArray
 
-# A gain so small is rounding of the slope, whatever the condition: there is nothing that an orthant could hide.
-NO_SLOPE = 1e-20
 # Conjugate gradients: residual, of the first, and products at most, for a step and for a certificate. What is left in
 # directions of little curvature shows late.
 _LOOSE = 0.1, 100
@@ -34,6 +32,8 @@ class OrthantSteps:
     gauge : what a step ends with, and begins with
     tol : a gain from which on the objective has to be certain to be within it of its minimum
     """
+
+    hessian = None
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ with the best one, in closed form (`Gauge`).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.optimize import OptimizeResult
@@ -35,6 +35,8 @@ _MANY_STALLS = 20
 # Relative to coordinates of curvature one: keeps what the data do not determine where it is, and costs Newton's step
 # nothing that shows.
 DAMPING = 1e-13
+# A gain so small is rounding of the slope, whatever the condition: there is nothing that could be hidden.
+NO_SLOPE = 1e-20
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,17 @@ class Proposal:
     surely: bool = True
 
 
-StepSolver = Callable[[FloatArray, FloatArray], Proposal]
+class StepSolver(Protocol):
+    """A way from one point to the next.
+
+    Attributes
+    ----------
+    hessian : that of the last step, where there is one
+    """
+
+    @property
+    def hessian(self) -> FloatArray | None: ...
+    def __call__(self, x: FloatArray, g: FloatArray, /) -> Proposal: ...
 
 
 def minimize_proximal_newton(
@@ -81,7 +93,7 @@ def minimize_proximal_newton(
         As `scipy.optimize.minimize` hands them to a custom method; `fun` and `jac` are of the smooth part.
     region : Region
         Penalty and box.
-    model_step : callable
+    model_step : StepSolver
         Called with (x, g): a `Proposal` from the model at x.
     target, tol, resolution, maxiter
         As in `minimize_newton`; the decrement is the gain of the model.

@@ -46,11 +46,12 @@ class Quadratic:
 
     Attributes
     ----------
+    hessian : as given
     n_steps : what the last minimum took, beside the step that tells it
     """
 
     def __init__(self, hessian: FloatArray, region: Region, gauge: Gauge | None = None, solved: float = 1e-2) -> None:
-        self._hessian = hessian
+        self.hessian = hessian
         self._diagonal = np.diag(hessian)
         self._region = region
         self._gauge = gauge
@@ -66,7 +67,7 @@ class Quadratic:
         end : array of shape (d,), x + s, exactly at zero and at bounds where it is there
         gain : what the minimum lies below the value at x: what was gained, and what a last step would gain
         """
-        search = _Search(self._hessian, self._region, x, g)
+        search = _Search(self.hessian, self._region, x, g)
         if guess is not None:
             search.take(guess)
         shift, left = 0.0, 0.0

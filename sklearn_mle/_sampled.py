@@ -62,7 +62,7 @@ def start_from_sample(
 
     def newton(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> Near:
         def curvature(psi: FloatArray) -> DenseCurvature:
-            return DenseCurvature(part.hessian(psi) + least)
+            return DenseCurvature(part.hessian(psi) + least, elsewhere=True)
 
         options: dict[str, Any] = {
             "curvature_at": lambda psi, g, decrement: (curvature(psi), True),
@@ -121,14 +121,20 @@ def start_in_region(
     return start, tracked.value_and_grad(start), model_steps(problem, region, controls.tol)
 
 
-def run_sampled(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, start: FloatArray) -> Descent:
+def run_sampled(
+    problem: RoundProblem,
+    schedule: CurvatureSchedule,
+    controls: Controls,
+    start: FloatArray,
+    at: tuple[float, FloatArray] | None = None,
+) -> Descent:
     """Estimate from a sample of the rows, then L-BFGS-B on all of them in the metric of a sample's Hessian.
 
     The metric is renewed where the way to the minimum has outrun it. The schedule keeps the last one for the Newton
-    steps that follow.
+    steps that follow. `at` is value and gradient at the start, where they are known.
     """
     left = min(controls.left, _MAX_SAMPLED_ITERATIONS)
-    tracked = Tracked(problem.value_and_grad)
+    tracked = Tracked(problem.value_and_grad, None if at is None else (start, *at))
 
     def quasi(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> Near:
         return Near(quasi_newton(function, schedule.null, start, enough, left, None).point, None)
