@@ -50,6 +50,8 @@ _CALLS_BESIDE_SAMPLE = 1.5e6
 # Where a class has few rows for its parameters it is often all but separated, and samples do not show the curvature.
 _EXACT_PASSES_WITH_RARE_CLASS = 12.0
 _LEAST_REFRESH = 2.0
+# A model that another fit has left is good near its end: it serves for so many times its own price before another.
+_RECALLED_FOR = 4.0
 # Passes after which a model that is good, or cheap, is put in question.
 _PATIENCE = 8.0
 # Exact Hessians whose price is spent by then on steps without them: outliers can keep those short for ever.
@@ -165,8 +167,12 @@ class CurvatureSchedule:
 
     def recall(self, memory: CurvatureMemory) -> None:
         """Take the first steps with the curvature that the fit which ended at psi = 0 has left."""
-        if not self.exact:
+        if not self.exact and memory.is_hessian:
             self.adopt(memory.model(self.problem))
+        elif not self.exact:
+            self._adopted = memory.model(self.problem)
+            self._counted = self.problem.objective.n_passes
+            self.refresh_passes *= _RECALLED_FOR
         elif memory.is_hessian:
             self._recalled = DenseCurvature(memory.hessian(self.problem), elsewhere=True)
 
@@ -341,26 +347,27 @@ def model_steps(
     if problem.size > _MAX_EXACT_SIZE:
         return OrthantSteps(problem, region, gauge, tol)
     exact = ExactSteps(problem, region, gauge, n_terms, hessian)
-    at_hand = n_terms or (hessian is not None and not _is_undetermined(problem))
-    if at_hand or _step_price(problem) <= _FEW_PASSES:
+    if n_terms or _step_price(problem) <= _FEW_PASSES:
         return exact
     return _FirstInOrthants(problem, OrthantSteps(problem, region, gauge), exact)
 
 
-def _is_undetermined(problem: RoundProblem) -> bool:
-    """Whether most quadratics on some coordinates have no minimum of their own: a search for signs is long."""
-    return problem.objective.samples.n_rows < problem.coordinates.shape[1]
-
-
 class _FirstInOrthants:
-    """Steps by conjugate gradients in orthants, until those with the exact Hessian are worth its price."""
+    """Steps by conjugate gradients in orthants, until those with the exact Hessian are worth its price.
+
+    Where there is a Hessian to begin with, those with it come first, unless they are hard.
+    """
 
     def __init__(self, problem: RoundProblem, orthant: OrthantSteps, exact: ExactSteps) -> None:
         self._objective = problem.objective
         self._orthant, self._exact = orthant, exact
         self._until = problem.objective.n_passes + _MANY_STEPS * _step_price(problem)
         self._left = _MAX_ORTHANT_STEPS
-        self._near = _VERY_NEAR_NATS if _is_undetermined(problem) else _NEAR_NATS
+        # With more columns than rows most quadratics on some coordinates have no minimum of their own: a search for
+        # signs is long.
+        undetermined = problem.objective.samples.n_rows < problem.coordinates.shape[1]
+        self._near = _VERY_NEAR_NATS if undetermined else _NEAR_NATS
+        self._exact_first = exact.hessian is not None and not undetermined
 
     @property
     def hessian(self) -> FloatArray | None:
@@ -369,6 +376,10 @@ class _FirstInOrthants:
 
     def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
         """The step from x, where the smooth part has gradient g."""
+        if self._exact_first:
+            proposal = self._exact(x, g)
+            self._exact_first = not self._exact.is_hard
+            return proposal
         if self._left and self._objective.n_passes < self._until:
             proposal = self._orthant(x, g)
             if proposal.gain > self._near or proposal.gain <= NO_SLOPE:
