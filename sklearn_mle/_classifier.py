@@ -95,7 +95,9 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     max_iter : int, default=1000
         Outer iterations, at least 1.
     warm_start : bool, default=False
-        Start from the estimate of the previous `fit`.
+        Start from the estimate of the previous `fit` and, where data and weights are the same, with the curvature that
+        it has come to, which the estimator keeps (up to d x d numbers for d parameters; not in clones and pickles).
+        Along a grid of `C` a fit takes a half to a fifth of its passes.
     n_init : int, default=1
         For hidden layers: starts from so many draws of initial weights, of which the best end counts (by the
         objective, or by the likelihood of the samples held out).
