@@ -54,6 +54,7 @@ _LEAST_REFRESH = 2.0
 _RECALLED_FOR = 4.0
 # Passes after which a model that is good, or cheap, is put in question.
 _PATIENCE = 8.0
+_LEFT = "that the last fit has left"
 # Exact Hessians whose price is spent by then on steps without them: outliers can keep those short for ever.
 _MANY_HESSIANS = 10.0
 # Rows a parameter in a sample whose estimate is a start, and the share of all rows that it may be.
@@ -189,11 +190,20 @@ class CurvatureSchedule:
     def name(self) -> str:
         """In words, for `verbose`."""
         if self.exact:
-            return "Newton steps with the exact Hessian"
-        if self.sample_terms and self.memory is None:
-            return f"L-BFGS-B in the metric of {self.sample_terms} terms of the Hessian, then Newton steps"
+            return "Newton steps with the exact Hessian" + self._first
+        if self.sample_terms:
+            metric = f"of {self.sample_terms} terms of the Hessian" if self.memory is None else _LEFT
+            return f"L-BFGS-B in the metric {metric}, then Newton steps"
         kind = "column by column" if self.problem.coordinates.transform.ndim == 1 else "Kronecker"
-        return f"Newton steps by conjugate gradients, preconditioned with a {kind} model of the curvature"
+        return f"Newton steps by conjugate gradients, preconditioned with a {kind} model of the curvature" + self._first
+
+    def name_in_region(self, n_terms: int) -> str:
+        """The same under penalties and bounds, where so many terms may stand for the Hessian."""
+        return describe_steps(self.problem, n_terms) + self._first
+
+    @property
+    def _first(self) -> str:
+        return "" if self.memory is None else f"; the first with the curvature {_LEFT}"
 
     def __call__(self, psi: FloatArray, g: FloatArray, decrement: float) -> tuple[Curvature, bool]:
         """The model at psi, and whether it is the Hessian itself."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import entr
 
-from ._auto import CurvatureSchedule, describe_steps
+from ._auto import CurvatureSchedule
 from ._existence import examine
 from ._history import Controls, History
 from ._jeffreys import JeffreysProblem, jeffreys_problem
@@ -130,9 +130,7 @@ def _estimate(
         auto = schedule.name
         if setting.box is not None:
             sampled = samples_in_region(problem, schedule, controls)
-            auto = describe_steps(problem, schedule.sample_terms if sampled else 0)
-        if setting.memory is not None:
-            auto += "; the first with the curvature that the last fit has left"
+            auto = schedule.name_in_region(schedule.sample_terms if sampled else 0)
         say(f"{problem.size} free parameters, solver: {auto if solver is None else solver}")
     # Where these run out new coordinates may help.
     few = _PATIENT_ITERATIONS if solver is None and _may_move(model, setting) else max_iter

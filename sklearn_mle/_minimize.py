@@ -16,7 +16,7 @@ from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize
 
 from ._auto import CurvatureSchedule, model_steps
 from ._cost import step_time
-from ._curvature import Curvature
+from ._curvature import Curvature, DenseCurvature
 from ._history import (
     POLISHED_NATS,
     POLISHED_SIZE,
@@ -203,21 +203,22 @@ def _solve_auto(
     at: tuple[float, FloatArray] | None,
 ) -> Solution:
     """On a sample of the rows, or of the Hessian's terms, as far as that pays, and on all of them from there."""
+    memory = schedule.memory
     if controls.bounds is not None:
         region = _region(problem, controls)
         if samples_in_region(problem, schedule, controls):
             start, at, steps = start_in_region(problem, schedule, controls, start, region)
         else:
-            memory = schedule.memory
             hessian = memory.hessian(problem) if memory is not None and memory.is_hessian else None
             terms = schedule.sample_terms if at is not None and _samples_pay(problem, controls) else 0
             steps = model_steps(problem, region, controls.tol, terms, hessian)
         return polish(problem, schedule, controls, start, at=at, model_step=steps)
-    if schedule.memory is not None:
-        schedule.recall(schedule.memory)
+    if memory is not None and not (schedule.sample_terms and memory.is_hessian):
+        schedule.recall(memory)
         return polish(problem, schedule, controls, start, at=at)
     if schedule.sample_terms:
-        found = run_sampled(problem, schedule, controls, start, at)
+        metric = None if memory is None else DenseCurvature(memory.hessian(problem))
+        found = run_sampled(problem, schedule, controls, start, at, metric)
         return polish(problem, schedule, controls, found.point, at=(found.value, found.grad))
     if schedule.start_rows:
         start, known = start_from_sample(problem, schedule, controls, start)

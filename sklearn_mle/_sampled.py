@@ -127,11 +127,12 @@ def run_sampled(
     controls: Controls,
     start: FloatArray,
     at: tuple[float, FloatArray] | None = None,
+    metric: DenseCurvature | None = None,
 ) -> Descent:
     """Estimate from a sample of the rows, then L-BFGS-B on all of them in the metric of a sample's Hessian.
 
     The metric is renewed where the way to the minimum has outrun it. The schedule keeps the last one for the Newton
-    steps that follow. `at` is value and gradient at the start, where they are known.
+    steps that follow. `at` is value and gradient at the start, where they are known, `metric` one to begin with.
     """
     left = min(controls.left, _MAX_SAMPLED_ITERATIONS)
     tracked = Tracked(problem.value_and_grad, None if at is None else (start, *at))
@@ -148,8 +149,9 @@ def run_sampled(
     enough = max(_LAST_DIGITS, 1e3 * rounding)
     history = controls.history
     found: Descent | None = None
-    for _ in range(_MAX_METRICS):
-        metric = DenseCurvature(problem.sampled_hessian(near, schedule.sample_terms))
+    for i in range(_MAX_METRICS):
+        if i or metric is None:
+            metric = DenseCurvature(problem.sampled_hessian(near, schedule.sample_terms))
         if not problem.has_prior and metric.weakest < _NO_CURVATURE:
             # A step there would be without bound, or the sample has taken it, and leave nothing to tell separation by.
             return found or Descent(start, *tracked.value_and_grad(start), np.inf, False)
@@ -171,6 +173,7 @@ def run_sampled(
             # So near to the estimate it is not curvature that moves, but a minimum at infinity that is crept up to.
             return found
     assert found is not None
+    assert metric is not None
     schedule.adopt(metric)
     return found
 
