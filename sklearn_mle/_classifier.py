@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._deep import NetworkEstimate, NetworkModel, Validation, estimate_network, network_outputs
 from ._estimate import Estimate, LinearModel, estimate_linear
-from ._minimize import Solver, find_solver
+from ._methods import Solver, find_solver
 from ._parameters import check_bounds, check_parameters, hidden_units, is_real
 from ._separation import SeparationKind
 from ._softmax import log_softmax, softmax

@@ -14,7 +14,7 @@ from scipy.optimize import OptimizeResult
 from ._descent import Stopped, train
 from ._history import Controls, History
 from ._layout import Layout
-from ._minimize import Solution, Solver
+from ._methods import Solution, Solver
 from ._network import Network
 from ._network_problem import NetworkProblem
 from ._objective import NegativeLogLikelihood

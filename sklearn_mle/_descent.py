@@ -17,7 +17,7 @@ from scipy.optimize import OptimizeResult, minimize
 
 from ._curvature import Curvature
 from ._history import Controls, Tracked
-from ._minimize import METHODS, Method, Solution, Solver, run_callable, run_method
+from ._methods import METHODS, Method, Solution, Solver, run_callable, run_method
 from ._network_problem import NetworkProblem
 from ._newton import minimize_newton
 from ._quasi_newton import quasi_newton

@@ -17,7 +17,8 @@ from ._jeffreys import JeffreysProblem, jeffreys_problem
 from ._kept import round_problem
 from ._layout import Layout
 from ._memory import CurvatureMemory, remembered
-from ._minimize import Solution, Solver, finished, polish, samples_in_region, solve
+from ._methods import Solution, Solver
+from ._minimize import finished, polish, samples_in_region, solve
 from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates, rewhitened

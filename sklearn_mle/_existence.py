@@ -7,7 +7,8 @@ import numpy as np
 
 from ._auto import CurvatureSchedule
 from ._history import Controls
-from ._minimize import Solution, polish
+from ._methods import Solution
+from ._minimize import polish
 from ._problem import RoundProblem
 from ._separation import SeparationFinding, SeparationKind, diagnose_separation
 from ._typing import FloatArray

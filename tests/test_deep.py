@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier
 from sklearn_mle._deep import network_outputs
 from sklearn_mle._layout import Layout
-from sklearn_mle._minimize import METHODS
+from sklearn_mle._methods import METHODS
 from sklearn_mle._network import Network
 from sklearn_mle._network_problem import NetworkProblem
 from sklearn_mle._objective import NegativeLogLikelihood

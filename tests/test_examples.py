@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sklearn_mle._minimize import METHODS
+from sklearn_mle._methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier
 from sklearn_mle._kept import KeptProblem
-from sklearn_mle._minimize import METHODS, find_solver
+from sklearn_mle._methods import METHODS, find_solver
 
 NAMES = [method.name for method in METHODS.values()]
 DERIVATIVE_FREE = ["Nelder-Mead", "Powell", "COBYLA", "COBYQA"]
