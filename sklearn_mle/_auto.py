@@ -29,11 +29,11 @@ from functools import cached_property
 import numpy as np
 
 from ._ahead import FAR_FROM_DONE, old_hessian_does
-from ._cost import exact_passes, factor_passes, kronecker_passes, pass_time
+from ._cost import exact_passes, factor_passes, kronecker_passes, pass_time, sampled_passes
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from ._exact_steps import ExactSteps
 from ._gauge import Gauge
-from ._history import POLISHED_NATS
+from ._history import POLISHED_NATS, POLISHED_SIZE
 from ._memory import CurvatureMemory
 from ._orthants import OrthantSteps
 from ._problem import RoundProblem
@@ -74,6 +74,10 @@ _MOST_SAMPLED_ROWS = 8192
 _START_SHARE = 1 / 16
 _START_ROWS = 100
 _MOST_OF_START = 1 / 4
+# Powers of ten of nats from the model without features to the last digits; what a step may leave in a metric that costs
+# nothing.
+_DECADES = 10.0
+_SLOWEST_OF_NULL = 0.75
 # Nats: from here the curvature hardly moves. Each step leaves a thousandth, and costs more than the one before.
 _NEAR_THE_END = 10.0
 _GAIN_OF_STEP = 1e3
@@ -144,6 +148,9 @@ class CurvatureSchedule:
         self.refresh_passes = kronecker_passes(problem) if dense else _PATIENCE
         self._class_metric = class_metric
         self._null_is_exact = dense and cold and not problem.coordinates.of_sample
+        # Products with the Hessian certify without last digits as well as iterations in a metric come by them.
+        small = problem.size <= POLISHED_SIZE
+        self.null_first = dense and cold and small and not (self.exact or self.sample_rows)
         self._adopted: Curvature | None = None
         self._patience = self.exact_passes
         self._hessian: DenseCurvature | None = None
@@ -165,6 +172,18 @@ class CurvatureSchedule:
         # A step that a good model needs costs some five passes: that is no sign that it is a bad one.
         self.refresh_passes = self._patience = max(self.exact_passes, _PATIENCE)
         self._counted = self.problem.objective.n_passes
+
+    @property
+    def slowest_of_null(self) -> float:
+        """What a step in the metric of the model without features may leave, before another metric costs less.
+
+        That is where the decades that there are to go, at this rate, take as many passes as the metric of a sample and
+        a step for each of them.
+        """
+        if not self.sample_terms:
+            return _SLOWEST_OF_NULL
+        passes = sampled_passes(self.problem, self.sample_terms)
+        return min(10 ** -(_DECADES / (passes + _DECADES)), _SLOWEST_OF_NULL)
 
     def recall(self, memory: CurvatureMemory) -> None:
         """Take the first steps with the curvature that the fit which ended at psi = 0 has left."""

@@ -15,6 +15,8 @@ _SPARSE_ENTRY = 0.2
 _CALLS = 2e4
 # A row, a column and a pair of columns, where columns are whitened before their second moments are taken.
 _WHITE_ROW, _WHITE_COLUMN, _WHITE_PAIR = 10.0, 2.4, 0.06
+# A term that is drawn, and a column of it.
+_TERM, _TERM_COLUMN = 200.0, 6.0
 # Of a triangular factor, d^3 / 3 multiplications.
 _FACTOR = 0.01
 
@@ -40,6 +42,12 @@ def exact_passes(problem: RoundProblem) -> float:
     n_logits, q = problem.coordinates.shape
     pairs = n_logits * (n_logits + 1) // 2
     return problem.objective.samples.n_rows * moments_time(pairs, q) / pass_time(problem) + factor_passes(problem)
+
+
+def sampled_passes(problem: RoundProblem, n_terms: int) -> float:
+    """The Hessian from so many of its terms, and its factor."""
+    q = problem.coordinates.shape[1]
+    return n_terms * (_TERM + q * _TERM_COLUMN) / pass_time(problem) + factor_passes(problem)
 
 
 def step_time(problem: RoundProblem) -> float:

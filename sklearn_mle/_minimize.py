@@ -22,7 +22,7 @@ from ._newton import minimize_newton
 from ._problem import RoundProblem
 from ._proximal import StepSolver, minimize_proximal_newton
 from ._region import Region
-from ._sampled import run_sampled, start_from_sample, start_in_region
+from ._sampled import run_quasi_newton, start_from_sample, start_in_region
 from ._split import SplitProblem
 from ._typing import FloatArray
 
@@ -96,9 +96,9 @@ def _solve_auto(
     if memory is not None and not (schedule.sample_terms and memory.is_hessian):
         schedule.recall(memory)
         return polish(problem, schedule, controls, start, at=at)
-    if schedule.sample_terms:
+    if schedule.sample_terms or schedule.null_first:
         metric = None if memory is None else DenseCurvature(memory.hessian(problem))
-        found = run_sampled(problem, schedule, controls, start, at, metric)
+        found = run_quasi_newton(problem, schedule, controls, start, at, metric)
         return polish(problem, schedule, controls, found.point, at=(found.value, found.grad))
     if schedule.start_rows:
         start, known = start_from_sample(problem, schedule, controls, start)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ._auto import CurvatureSchedule, model_steps, rows_of_class
-from ._curvature import DenseCurvature
+from ._curvature import Curvature, DenseCurvature
 from ._history import Controls, Tracked
 from ._kept import sampled_problem
 from ._newton import minimize_newton
@@ -121,7 +121,7 @@ def start_in_region(
     return start, tracked.value_and_grad(start), model_steps(problem, region, controls.tol)
 
 
-def run_sampled(
+def run_quasi_newton(
     problem: RoundProblem,
     schedule: CurvatureSchedule,
     controls: Controls,
@@ -129,10 +129,16 @@ def run_sampled(
     at: tuple[float, FloatArray] | None = None,
     metric: DenseCurvature | None = None,
 ) -> Descent:
-    """Estimate from a sample of the rows, then L-BFGS-B on all of them in the metric of a sample's Hessian.
+    """L-BFGS-B on all rows, in a metric that is renewed where the way to the minimum has outrun it.
 
-    The metric is renewed where the way to the minimum has outrun it. The schedule keeps the last one for the Newton
-    steps that follow. `at` is value and gradient at the start, where they are known, `metric` one to begin with.
+    The first metric is the one given, or that of a sample's Hessian at the estimate of a sample of the rows, or that of
+    the model without features, where the start is that. The others are of samples of the Hessian, if there are any
+    that cost little. The schedule keeps the last one for the Newton steps that follow.
+
+    Parameters
+    ----------
+    at : value and gradient at the start, where they are known
+    metric : to begin with
     """
     left = min(controls.left, _MAX_SAMPLED_ITERATIONS)
     tracked = Tracked(problem.value_and_grad, None if at is None else (start, *at))
@@ -146,27 +152,39 @@ def run_sampled(
     double = controls.resolution <= np.finfo(np.float64).eps
     # The last digits are Newton's: products with the Hessian there, not what the metric remembers of an earlier point,
     # tell whether the curvature vanishes because the minimum is at infinity.
-    enough = max(_LAST_DIGITS, 1e3 * rounding)
+    enough = min(max(_LAST_DIGITS, 1e3 * rounding), controls.tol)
     history = controls.history
+
+    def descend(metric: Curvature, slowest: float) -> Descent:
+        nonlocal near, left
+        done = len(history.objective)
+        found = quasi_newton(
+            tracked,
+            metric,
+            near,
+            enough,
+            left,
+            history,
+            rounding=rounding if double else 0.0,
+            slowest=slowest,
+        )
+        near, left = found.point, left - (len(history.objective) - done)
+        return found
+
     found: Descent | None = None
+    if schedule.null_first:
+        found = descend(schedule.null, schedule.slowest_of_null)
+        if not found.slow:
+            schedule.adopt(schedule.null)
+        if not (found.slow and left and schedule.sample_terms):
+            return found
     for i in range(_MAX_METRICS):
         if i or metric is None:
             metric = DenseCurvature(problem.sampled_hessian(near, schedule.sample_terms))
         if not problem.has_prior and metric.weakest < _NO_CURVATURE:
             # A step there would be without bound, or the sample has taken it, and leave nothing to tell separation by.
             return found or Descent(start, *tracked.value_and_grad(start), np.inf, False)
-        done = len(history.objective)
-        found = quasi_newton(
-            tracked,
-            metric,
-            near,
-            min(enough, controls.tol),
-            left,
-            history,
-            rounding=rounding if double else 0.0,
-            slowest=_SLOWEST,
-        )
-        near, left = found.point, left - (len(history.objective) - done)
+        found = descend(metric, _SLOWEST)
         if not (found.slow and left):
             break
         if not problem.has_prior and found.left <= _NEAR * problem.size:
