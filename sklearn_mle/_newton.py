@@ -26,6 +26,8 @@ _GOOD_MODEL = 0.2
 # Full steps that shrink the decrement by no more than this, twice in a row below `tol`, are the crawl along
 # a direction of recession, where each step gains 1 - 1/e of what is left.
 _CRAWL = 0.1
+# Of conjugate gradients that are to say so: their residual, and how many products they take.
+_CLOSE, _PRODUCTS_OF_CRAWL = 0.03, 10
 
 CurvatureAt = Callable[[FloatArray, FloatArray, float], tuple[Curvature, bool]]
 
@@ -134,6 +136,13 @@ def minimize_newton(
             after = left if left <= decrement else np.inf
             break
         slow = slow + 1 if decrement <= tol and full_step and decrement > _CRAWL * decrement_before else 0
+        if watch and slow >= 2 and not exact:
+            # Few products see little of what is left.
+            direction = conjugate_direction(
+                x, g, hessp, curvature, _CLOSE, tol, least, np.inf, _PRODUCTS_OF_CRAWL, f - floor
+            )
+            least, decrement = direction.least, direction.decrement
+            slow = slow if decrement <= tol else 0
         if watch and slow >= 2:
             message, success, crawling = "the steps do not get shorter", True, True
             break
