@@ -64,6 +64,7 @@ _SAMPLE_SHARE = 0.5
 # (1 +- sqrt(1 / 100))^2, a condition of about 1.5 (Marchenko & Pastur, 1967); and the share of all terms.
 _SAMPLE_TERMS = 100
 _TERMS_SHARE = 0.5
+_ROWS_OF_COLUMN = 20
 # A class with fewer rows in the sample than this for each of its parameters may be separated there.
 _SAMPLE_ROWS_OF_CLASS = 5
 _MAX_SAMPLED_SIZE = 2000
@@ -149,8 +150,8 @@ class CurvatureSchedule:
         self._class_metric = class_metric
         self._null_is_exact = dense and cold and not problem.coordinates.of_sample
         # Products with the Hessian certify without last digits as well as iterations in a metric come by them.
-        small = problem.size <= POLISHED_SIZE
-        self.null_first = dense and cold and small and not (self.exact or self.sample_rows)
+        suited = problem.size <= POLISHED_SIZE and (problem.has_prior or _is_determined(problem))
+        self.null_first = dense and cold and suited and not (self.exact or self.sample_rows)
         self._adopted: Curvature | None = None
         self._patience = self.exact_passes
         self._hessian: DenseCurvature | None = None
@@ -318,6 +319,11 @@ def _rows_of_start(problem: RoundProblem) -> int:
 def rows_of_class(problem: RoundProblem) -> int:
     """Rows of each class that a sample has, if there are so many."""
     return _SAMPLE_ROWS_OF_CLASS * problem.coordinates.shape[1]
+
+
+def _is_determined(problem: RoundProblem) -> bool:
+    """Whether there are many rows for each column: few may be separated, which leads astray who does not see it."""
+    return problem.objective.samples.n_rows >= _ROWS_OF_COLUMN * problem.coordinates.shape[1]
 
 
 def _has_rare_class(problem: RoundProblem) -> bool:

@@ -27,10 +27,7 @@ def examine(
 
     Where it is, iterations go on that were ended as they made for infinity: a `few`.
     """
-    samples = problem.objective.samples
-    least = 1.0 if samples.w is None else float(samples.w[samples.w > 0].min())
-    # No row costs log 2: each is more probable than not, and the estimate itself separates them all.
-    separates = samples.y.ndim == 1 and solution.value < least * np.log(2)
+    separates = solution.value < problem.separated_below
     if separates and solution.value <= controls.tol:
         # The supremum is 0, whatever single precision makes of the curvature there.
         solution = replace(solution, converged=True)

@@ -73,7 +73,7 @@ def line_search(
                 return None
             t *= 0.5
             continue
-        if f_trial <= f + _ARMIJO * t * direction.slope:
+        if f_trial < f and f_trial <= f + _ARMIJO * t * direction.slope:
             moved = t, trial, f_trial, jac(trial, *args)
             if t < 1.0:
                 return _farther(lower, direction, moved)

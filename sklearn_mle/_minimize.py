@@ -144,6 +144,7 @@ def polish(
             "ahead": problem.largest_move if far_below else None,
             "quadratic": not problem.always_exact,
             "floor": -np.inf if problem.always_exact else 0.0,
+            "separates": problem.separates if watch else None,
         }
     else:
         method = minimize_proximal_newton

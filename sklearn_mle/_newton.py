@@ -49,6 +49,7 @@ def minimize_newton(
     ahead: Callable[[FloatArray], float] | None = None,
     quadratic: bool = True,
     floor: float = -np.inf,
+    separates: Callable[[FloatArray], bool] | None = None,
     callback: Callable[[OptimizeResult], object] | None = None,
     **unused: Any,
 ) -> OptimizeResult:
@@ -80,6 +81,8 @@ def minimize_newton(
         Whether the Hessian of `curvature_at` is that of `fun`, so that its steps converge quadratically.
     floor : float
         What `fun` does not go below.
+    separates : callable, optional
+        Called with x where no more than `tol` is above `floor`: whether that is the infimum, and at infinity.
 
     Returns
     -------
@@ -94,13 +97,17 @@ def minimize_newton(
     size_before = 0.0
     model, known, worst = None, 0, 1.0
     last = None if ahead is None else LastStep(ahead, quadratic)
-    seen, least = False, 1.0
+    seen, least, fresh = False, 1.0, True
     decrement = decrement_before = np.inf
     slow = 0
     message, success, crawling, after = "maximum number of iterations reached", False, False, np.inf
     nit = 0
     t, full_step, radius = 1.0, True, np.inf
+    direction: Direction | None = None
     while True:
+        if separates is not None and f - floor <= tol and separates(x):
+            message, success, crawling, decrement = "the rows are separated", True, True, f - floor
+            break
         curvature, exact = curvature_at(x, g, decrement)
         fresh = curvature is not model
         if fresh:
@@ -177,9 +184,9 @@ def minimize_newton(
         status=0 if success else 1,
         message=message,
         decrement=decrement,
-        step=direction.step,
+        step=None if direction is None else direction.step,
         after=after,
         fresh=fresh,
-        exhausted=nit >= maxiter and not done and not crawling,
+        exhausted=not crawling and nit >= maxiter and not done,
         crawling=crawling,
     )

@@ -45,6 +45,23 @@ class RoundProblem:
         """Whether a prior sees to it that there is a minimum."""
         return self.objective.precision > 0
 
+    @cached_property
+    def separated_below(self) -> float:
+        """Where the negative log-likelihood is below this each row is more probable than not: the estimate separates.
+
+        No row costs log 2 then. The infimum is 0, and at infinity. -inf where there is a prior, or soft labels.
+        """
+        samples = self.objective.samples
+        if self.has_prior or self.always_exact or samples.y.ndim == 2:
+            return -np.inf
+        least = 1.0 if samples.w is None else float(samples.w[samples.w > 0].min())
+        return least * float(np.log(2))
+
+    def separates(self, psi: FloatArray) -> bool:
+        """Whether psi makes each row more probable than not: the infimum is 0 then, and at infinity."""
+        possible = np.isfinite(self.separated_below)
+        return possible and not len(self.objective.rows_above(self._theta(psi), float(np.log(2))))
+
     def penalty(self, psi: FloatArray) -> float:
         """What the prior adds to the negative log-likelihood."""
         return self.objective.penalty(self.coordinates.push(psi))

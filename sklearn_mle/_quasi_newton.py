@@ -44,6 +44,7 @@ def quasi_newton(
     pairs: int = _PAIRS,
     rounding: float = 0.0,
     slowest: float = 1.0,
+    below: float = -np.inf,
 ) -> Descent:
     """Point, value and gradient (by psi) that L-BFGS-B finds.
 
@@ -58,6 +59,8 @@ def quasi_newton(
     rounding : float
         Nats. Where less than some thousand times this is left, values are no longer taken from f, whose differences
         are rounding, but from the slopes: f is a parabola there, of which the trapezoidal rule integrates the slope.
+    below : float
+        End where the value is.
     slowest : float
         End where four steps leave more than this to the fourth power of the squared gradient.
     """
@@ -92,7 +95,7 @@ def quasi_newton(
         way.step()
         if history is not None:
             history.add(way.value)
-        if way.left <= enough or way.is_slow(slowest):
+        if way.left <= enough or way.value <= below or way.is_slow(slowest):
             raise StopIteration
 
     options = {"ftol": 0.0, "gtol": 0.0, "maxcor": pairs, "maxiter": max_iter, "maxfun": 10**7}

@@ -167,6 +167,7 @@ def run_quasi_newton(
             history,
             rounding=rounding if double else 0.0,
             slowest=slowest,
+            below=min(problem.separated_below, controls.tol),
         )
         near, left = found.point, left - (len(history.objective) - done)
         return found
