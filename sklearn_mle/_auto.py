@@ -20,7 +20,9 @@ Costs are in passes, one pass being the time of an evaluation of value and gradi
 Under penalties and bounds the quadratic of a step has signs to search for (`_quadratic`): with a sample's Hessian or
 the exact one where these are cheap, else by conjugate gradients in orthants, and with the exact one near the end.
 
-At the model without features the Kronecker model is exact and costs nothing: it comes with the coordinates.
+At the model without features the Kronecker model is exact and costs nothing: it comes with the coordinates. Where the
+exact Hessian is dear, and rows are too few for an estimate from a sample of them, L-BFGS-B begins in its metric, and
+stays in it for as long as no other would make good its price.
 """
 
 import math
@@ -211,6 +213,8 @@ class CurvatureSchedule:
         """In words, for `verbose`."""
         if self.exact:
             return "Newton steps with the exact Hessian" + self._first
+        if self.null_first:
+            return "L-BFGS-B in the metric of the model without features for as long as that will do, then Newton steps"
         if self.sample_terms:
             metric = f"of {self.sample_terms} terms of the Hessian" if self.memory is None else _LEFT
             return f"L-BFGS-B in the metric {metric}, then Newton steps"

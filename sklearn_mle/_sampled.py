@@ -1,8 +1,8 @@
-"""Some of the rows, for a start and for a metric of all of them.
+"""Starts and metrics that cost little: some of the rows for all of them, and L-BFGS-B on the whole problem.
 
 The estimate of n / s rows, drawn evenly, is some s d / 2 nats from that of all n: a start for the price of a few
 passes over the sample. The Hessian there, from terms drawn by their size, is the metric in which L-BFGS-B takes the
-whole problem.
+whole problem. Where rows are too few for such a start, that of the model without features is one to begin with.
 """
 
 from collections.abc import Callable
