@@ -160,3 +160,49 @@ def test_costs_grow_with_what_they_are_of():
     assert exact_passes(small) < exact_passes(large)
     assert kronecker_passes(small) < kronecker_passes(large)
     assert factor_passes(small) < exact_passes(small)
+
+
+@pytest.mark.parametrize(
+    ("n", "p", "K", "C", "begins"),
+    [
+        (3000, 50, 10, np.inf, True),
+        (3000, 50, 10, 1.0, True),
+        (600, 50, 10, 1.0, True),
+        # Few rows for each column may be separated.
+        (600, 50, 10, np.inf, False),
+        # The exact Hessian is cheap, or rows are enough for an estimate from a sample of them.
+        (3000, 8, 3, np.inf, False),
+        (40_000, 30, 6, np.inf, False),
+        # Too many parameters to be polished.
+        (1200, 600, 10, 1.0, False),
+    ],
+)
+def test_where_the_metric_of_the_model_without_features_comes_first(n, p, K, C, begins):
+    problem, class_metric = problem_of(*generated(n, p, K), C=C)
+    assert CurvatureSchedule(problem, class_metric).null_first == begins
+    assert not CurvatureSchedule(problem, class_metric, warm=True).null_first
+
+
+@pytest.mark.parametrize("signal", [0.5, 2.0, 6.0])
+@pytest.mark.parametrize("C", [np.inf, 1.0])
+def test_a_fit_that_begins_in_that_metric_ends_at_the_minimum(signal, C, capsys):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(1500, 30)) * 10.0 ** rng.uniform(-3, 3, 30)
+    y = (X / X.std(axis=0) @ (signal * rng.normal(size=(30, 8)) / np.sqrt(30)) + rng.gumbel(size=(1500, 8))).argmax(1)
+    ours = SoftmaxMLEClassifier(C=C, verbose=1).fit(X, y)
+    assert "the metric of the model without features" in capsys.readouterr().out
+    exact = SoftmaxMLEClassifier(C=C, solver="trust-exact").fit(X, y)
+    assert ours.converged_
+    assert_allclose(ours.predict_log_proba(X), exact.predict_log_proba(X), atol=1e-5)
+    assert ours.optimize_result_.n_passes < 110
+
+
+@pytest.mark.parametrize(("dear", "slowest"), [(1.0, 0.2), (100.0, 0.75)])
+def test_the_free_metric_goes_where_another_costs_little(dear, slowest, monkeypatch):
+    problem, class_metric = problem_of(*generated(10_000, 54, 7))
+    schedule = CurvatureSchedule(problem, class_metric)
+    assert schedule.sample_terms
+    monkeypatch.setattr("sklearn_mle._auto.sampled_passes", lambda *_: dear)
+    assert_allclose(schedule.slowest_of_null, slowest, atol=0.1)
+    schedule.sample_terms = 0
+    assert schedule.slowest_of_null == 0.75

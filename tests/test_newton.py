@@ -517,3 +517,38 @@ def test_a_model_that_has_proved_good_needs_no_more_products():
         assert found.fun - problem.value(minimum) <= 1e-3
         counts[target] = problem.n_products
     assert 10 <= counts[1e-3] <= counts[1e-5]
+
+
+def test_nothing_is_left_to_do_where_all_rows_are_separated():
+    problem = logistic(separated=True)
+    asked = []
+
+    def separates(x):
+        asked.append(problem.value(x))
+        return True
+
+    result = problem.run(np.zeros(5), separates=separates, floor=0.0)
+    assert result.crawling
+    assert result.success
+    assert len(asked) == 1
+    assert 0 < result.fun <= 1e-3
+    assert result.decrement == result.fun
+    at_once = problem.run(result.x, separates=separates, floor=0.0)
+    assert at_once.nit == 0
+    assert at_once.step is None
+    assert not at_once.exhausted
+    # Little above the floor is no sign in itself: weights may be small.
+    small = logistic()
+    value, grad, hessian = small.value, small.grad, small.hessian
+    scaled = Problem(lambda x: 1e-6 * value(x), lambda x: 1e-6 * grad(x), lambda x: 1e-6 * hessian(x))
+    result = scaled.run(np.zeros(5), separates=lambda x: False, floor=0.0, target=1e-18, tol=1e-12)
+    assert np.abs(grad(result.x)).max() < 1e-4
+
+
+def test_steps_that_gain_nothing_end():
+    """A slope without end of a function that has no digits left."""
+    flat = Problem(lambda x: 1e-12, lambda x: np.full(2, -1e-5), lambda x: np.eye(2))
+    result = flat.run(np.zeros(2))
+    assert result.nit == 0
+    assert result.success
+    assert result.message == "rounding ends the decrease"
