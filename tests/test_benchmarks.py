@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from benchmarks import elastic_net, problems, report, runner, separation, worker
+from benchmarks import elastic_net, path, problems, report, runner, separation, worker
 from benchmarks.libraries import adapters
 from benchmarks.objective import penalised_mean_nll, standardise, to_raw
 from benchmarks.records import Run, outcomes, read_csv, write_csv
@@ -137,3 +137,18 @@ def test_the_diagnosis_of_separation_is_a_part_of_the_fit():
     name, theirs = separation.best_peer(standardise(X)[0], y, target, repeats=1)
     assert name != "none"
     assert theirs > 0
+
+
+def test_a_path_is_walked_to_the_end_of_each_fit(tiny):
+    X, y = problems.load(tiny[1])
+    cold, objectives, passes = path.ours(X, y, False, repeats=1)
+    warm, same, fewer = path.ours(X, y, True, repeats=1)
+    assert min(cold, warm) > 0
+    assert fewer < passes
+    assert objectives == pytest.approx(same, abs=1e-9)
+    model = LogisticRegression(C=1.0, tol=1e-10, solver="newton-cholesky").fit(X, y)
+    assert same[-1] == pytest.approx(penalised_mean_nll(X, y, model.coef_, model.intercept_, 1.0), abs=1e-9)
+    name, theirs = path.best_peer(X, y, same, repeats=1, limit=60.0)
+    assert name
+    assert 0 < theirs < 60
+    assert path.best_peer(X, y, np.asarray(same) - 1.0, repeats=1, limit=1e-9) == (None, 1e-9)
