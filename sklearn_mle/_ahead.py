@@ -22,6 +22,11 @@ FAR_FROM_DONE = 1.0
 _GOAL = SURELY * POLISHED_NATS
 
 
+def least_told_from_elsewhere(double: bool) -> float:
+    """Nats: that no more is left is not for a Hessian of another fit to say. In single precision fits end earlier."""
+    return POLISHED_NATS if double else FAR_FROM_DONE
+
+
 def left_by_old_hessian(shrunk: float) -> float:
     """Share of the decrement that a step with the Hessian of the point before leaves, whose step has shrunk it so."""
     return 4 * shrunk

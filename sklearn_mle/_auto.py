@@ -30,7 +30,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ._ahead import FAR_FROM_DONE, old_hessian_does
+from ._ahead import FAR_FROM_DONE, least_told_from_elsewhere, old_hessian_does
 from ._cost import exact_passes, factor_passes, kronecker_passes, pass_time, sampled_passes
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from ._exact_steps import ExactSteps
@@ -152,7 +152,7 @@ class CurvatureSchedule:
         self._class_metric = class_metric
         self._null_is_exact = dense and cold and not problem.coordinates.of_sample
         # Products with the Hessian certify without last digits as well as iterations in a metric come by them.
-        suited = problem.size <= POLISHED_SIZE and (problem.has_prior or _is_determined(problem))
+        suited = problem.size <= POLISHED_SIZE and problem.is_double and (problem.has_prior or _is_determined(problem))
         self.null_first = dense and cold and suited and not (self.exact or self.sample_rows)
         self._adopted: Curvature | None = None
         self._patience = self.exact_passes
@@ -235,8 +235,7 @@ class CurvatureSchedule:
         self.exact = self.exact or self._needs_hessian(spent)
         if self.exact and self._recalled is not None:
             model, self._recalled = self._recalled, None
-            # That nothing is left is for the Hessian here to say.
-            if 0.5 * float(g @ model.solve(g)) > POLISHED_NATS:
+            if 0.5 * float(g @ model.solve(g)) > least_told_from_elsewhere(self.problem.is_double):
                 self._hessian = model
                 return model, True
         if self.exact and self._of_start is not None:

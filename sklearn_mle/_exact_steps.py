@@ -8,10 +8,9 @@ exact one.
 
 import numpy as np
 
-from ._ahead import FAR_FROM_DONE, old_hessian_does
+from ._ahead import FAR_FROM_DONE, least_told_from_elsewhere, old_hessian_does
 from ._cost import exact_passes, factor_passes, pass_time
 from ._gauge import Gauge
-from ._history import POLISHED_NATS
 from ._problem import RoundProblem
 from ._proximal import DAMPING, NO_SLOPE, Proposal
 from ._quadratic import Quadratic
@@ -91,8 +90,8 @@ class ExactSteps:
         if self._quadratic is not None and whole and (self._of_sample or self._before <= FAR_FROM_DONE):
             end, gain = self._quadratic.minimise(x, g)
             shrunk = gain / max(self._before, np.finfo(float).tiny)
-            # That nothing is left is not for a Hessian from elsewhere to say.
-            if self._does(gain, shrunk) and (self._end is not None or gain > POLISHED_NATS):
+            told = self._end is not None or gain > least_told_from_elsewhere(self.problem.is_double)
+            if told and self._does(gain, shrunk):
                 return self._proposal(x, g, end, gain, surely=False)
             guess = end
             serves = shrunk <= _POORLY

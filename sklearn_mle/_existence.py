@@ -27,7 +27,9 @@ def examine(
 
     Where it is, iterations go on that were ended as they made for infinity: a `few`.
     """
-    separates = solution.value < problem.separated_below
+    separates = solution.value < problem.separated_below or (
+        solution.value <= controls.tol and problem.separates(solution.psi)
+    )
     if separates and solution.value <= controls.tol:
         # The supremum is 0, whatever single precision makes of the curvature there.
         solution = replace(solution, converged=True)

@@ -17,7 +17,9 @@ from ._typing import FloatArray
 
 # Roundings of the likelihood at the start by which it may differ from that where the last fit ended. More says that
 # data or weights are others, or that coefficients were assigned.
-_ROUNDINGS = 1e4
+_ROUNDINGS, _ROUNDINGS_OF_DATA = 1e4, 1e2
+# Factor by which a coefficient may be longer in the coordinates of a fit with a weaker prior.
+_MOST_GROWN = 1e4
 # Rows for each column from which on another model of the curvature costs more than to put this one into coordinates.
 _ROWS_PER_COLUMN = 6
 
@@ -57,7 +59,11 @@ class CurvatureMemory:
             n_features, rank = old.transform.shape
             if n_features > rank or samples.n_rows < _ROWS_PER_COLUMN * rank:
                 return False
-        rounding = _ROUNDINGS * float(np.finfo(samples.dtype).eps)
+        # The prior's part was taken from the sum: what rounding has left there must not count where C is much larger.
+        grown = _lengths(new.transform) > _MOST_GROWN * _lengths(old.transform)
+        if grown.any():
+            return False
+        rounding = max(_ROUNDINGS * np.finfo(np.float64).eps, _ROUNDINGS_OF_DATA * np.finfo(samples.dtype).eps)
         mean = new.center + _shift_of(problem)
         moved = np.abs(old.center + self.shift - mean) > rounding * np.abs(mean)
         return not moved.any() and abs(nll - self.nll) <= rounding * abs(self.nll)
@@ -123,6 +129,11 @@ def remembered(problem: RoundProblem, model: Curvature | FloatArray | None, nll:
 def _shift_of(problem: RoundProblem) -> FloatArray | float:
     shift = problem.objective.samples.shift
     return 0.0 if shift is None else shift.astype(np.float64)
+
+
+def _lengths(transform: FloatArray) -> FloatArray:
+    """Of the rows of T, or its entries where it is diagonal."""
+    return transform if transform.ndim == 1 else np.linalg.norm(transform, axis=1)
 
 
 def _add_to_logits(blocks: FloatArray, metric: FloatArray) -> None:

@@ -192,7 +192,7 @@ def finished(solution: Solution, history: History) -> Solution:
     result = solution.result
     if "after" in result:
         result = OptimizeResult(result, x=psi, fun=value, jac=grad, nit=result.nit + 1, decrement=after, after=np.inf)
-    return Solution(psi, value, grad, after, step, solution.crawling, solution.converged, result)
+    return replace(solution, psi=psi, value=value, grad=grad, decrement=after, step=step, result=result, after=np.inf)
 
 
 def _run_certified(

@@ -106,7 +106,8 @@ def minimize_newton(
     direction: Direction | None = None
     while True:
         if separates is not None and f - floor <= tol and separates(x):
-            message, success, crawling, decrement = "the rows are separated", True, True, f - floor
+            message, success, crawling = "the rows are separated", True, True
+            direction, decrement = None, f - floor
             break
         curvature, exact = curvature_at(x, g, decrement)
         fresh = curvature is not model

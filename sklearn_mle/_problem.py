@@ -45,6 +45,11 @@ class RoundProblem:
         """Whether a prior sees to it that there is a minimum."""
         return self.objective.precision > 0
 
+    @property
+    def is_double(self) -> bool:
+        """Whether the data are in double precision."""
+        return self.objective.samples.dtype == np.float64
+
     @cached_property
     def separated_below(self) -> float:
         """Where the negative log-likelihood is below this each row is more probable than not: the estimate separates.

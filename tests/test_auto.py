@@ -181,6 +181,8 @@ def test_where_the_metric_of_the_model_without_features_comes_first(n, p, K, C, 
     problem, class_metric = problem_of(*generated(n, p, K), C=C)
     assert CurvatureSchedule(problem, class_metric).null_first == begins
     assert not CurvatureSchedule(problem, class_metric, warm=True).null_first
+    X, y = generated(n, p, K)
+    assert not CurvatureSchedule(*problem_of(X.astype(np.float32), y, C=C)).null_first
 
 
 @pytest.mark.parametrize("signal", [0.5, 2.0, 6.0])

@@ -1,6 +1,7 @@
 """What a fit leaves for the next: other Hessians as oracle, and estimates that do not depend on it."""
 
 import pickle
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -201,3 +202,28 @@ def test_the_hessian_from_elsewhere_does_not_certify():
     cold = SoftmaxMLEClassifier(C=1.0).fit(X, y)
     assert_allclose(warm.coef_, cold.coef_, rtol=1e-6, atol=1e-9)
     assert DenseCurvature(np.eye(2)).elsewhere is False
+
+
+def test_a_prior_that_leaves_no_digits_of_the_data_leaves_no_memory():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 20))
+    y = (X[:, :5] + rng.gumbel(size=(2000, 5))).argmax(axis=1)
+    for l1_ratio in (0.0, 0.5):
+        warm = SoftmaxMLEClassifier(C=1e-30, l1_ratio=l1_ratio, fit_intercept=False, warm_start=True).fit(X, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warm.set_params(C=1e300).fit(X, y)
+        cold = SoftmaxMLEClassifier(C=1e300, l1_ratio=l1_ratio, fit_intercept=False).fit(X, y)
+        assert_allclose(warm.predict_log_proba(X), cold.predict_log_proba(X), atol=1e-6)
+
+
+def test_a_memory_of_single_precision_serves():
+    X, y = load_digits(return_X_y=True)
+    X = X.astype(np.float32)
+    warm = SoftmaxMLEClassifier(C=0.1, warm_start=True).fit(X, y)
+    before = warm.optimize_result_.n_passes
+    warm.set_params(C=0.15).fit(X, y)
+    cold = SoftmaxMLEClassifier(C=0.15).fit(X, y)
+    assert warm.coef_.dtype == np.float32
+    assert warm.optimize_result_.n_passes < before
+    assert warm.optimize_result_.fun <= cold.optimize_result_.fun + 1e-3
