@@ -80,7 +80,7 @@ _MOST_OF_START = 1 / 4
 # Powers of ten of nats from the model without features to the last digits; what a step may leave in a metric that costs
 # nothing.
 _DECADES = 10.0
-_SLOWEST_OF_NULL = 0.75
+_SLOWEST_OF_FREE = 0.75
 # Nats: from here the curvature hardly moves. Each step leaves a thousandth, and costs more than the one before.
 _NEAR_THE_END = 10.0
 _GAIN_OF_STEP = 1e3
@@ -177,16 +177,16 @@ class CurvatureSchedule:
         self._counted = self.problem.objective.n_passes
 
     @property
-    def slowest_of_null(self) -> float:
-        """What a step in the metric of the model without features may leave, before another metric costs less.
+    def slowest(self) -> float:
+        """What a step in a metric that costs nothing may leave, before another metric costs less.
 
         That is where the decades that there are to go, at this rate, take as many passes as the metric of a sample and
         a step for each of them.
         """
         if not self.sample_terms:
-            return _SLOWEST_OF_NULL
+            return _SLOWEST_OF_FREE
         passes = sampled_passes(self.problem, self.sample_terms)
-        return min(10 ** -(_DECADES / (passes + _DECADES)), _SLOWEST_OF_NULL)
+        return min(10 ** -(_DECADES / (passes + _DECADES)), _SLOWEST_OF_FREE)
 
     def recall(self, memory: CurvatureMemory) -> None:
         """Take the first steps with the curvature that the fit which ended at psi = 0 has left."""

@@ -174,7 +174,7 @@ def run_quasi_newton(
 
     found: Descent | None = None
     if schedule.null_first:
-        found = descend(schedule.null, schedule.slowest_of_null)
+        found = descend(schedule.null, schedule.slowest)
         if not found.slow:
             schedule.adopt(schedule.null)
         if not (found.slow and left and schedule.sample_terms):
@@ -185,7 +185,8 @@ def run_quasi_newton(
         if not problem.has_prior and metric.weakest < _NO_CURVATURE:
             # A step there would be without bound, or the sample has taken it, and leave nothing to tell separation by.
             return found or Descent(start, *tracked.value_and_grad(start), np.inf, False)
-        found = descend(metric, _SLOWEST)
+        recalled = not i and schedule.memory is not None
+        found = descend(metric, min(schedule.slowest, _SLOWEST) if recalled else _SLOWEST)
         if not (found.slow and left):
             break
         if not problem.has_prior and found.left <= _NEAR * problem.size:
