@@ -152,13 +152,16 @@ class CurvatureSchedule:
         self._class_metric = class_metric
         self._null_is_exact = dense and cold and not problem.coordinates.of_sample
         # Products with the Hessian certify without last digits as well as iterations in a metric come by them.
-        suited = problem.size <= POLISHED_SIZE and problem.is_double and (problem.has_prior or _is_determined(problem))
+        small = problem.size <= POLISHED_SIZE and problem.is_double
+        suited = small and (problem.has_prior or _is_determined(problem))
         self.null_first = dense and cold and suited and not (self.exact or self.sample_rows)
         self._adopted: Curvature | None = None
         self._patience = self.exact_passes
         self._hessian: DenseCurvature | None = None
         self._of_start: DenseCurvature | None = None
         self._recalled: DenseCurvature | None = None
+        # Where no sample's could take its place it does more for conjugate gradients.
+        self.recalls_metric = memory is not None and self.sample_terms > 0 and small
         self._far = _FAR_FROM_DONE_OF_FEW if problem.of_few_rows else FAR_FROM_DONE
         # A start other than the model without features has a curvature of its own, for what it costs.
         own = warm and self.refresh_passes <= _PATIENCE
@@ -215,9 +218,10 @@ class CurvatureSchedule:
             return "Newton steps with the exact Hessian" + self._first
         if self.null_first:
             return "L-BFGS-B in the metric of the model without features for as long as that will do, then Newton steps"
+        if self.recalls_metric:
+            return f"L-BFGS-B in the metric {_LEFT} for as long as that will do, then Newton steps"
         if self.sample_terms:
-            metric = f"of {self.sample_terms} terms of the Hessian" if self.memory is None else _LEFT
-            return f"L-BFGS-B in the metric {metric}, then Newton steps"
+            return f"L-BFGS-B in the metric of {self.sample_terms} terms of the Hessian, then Newton steps"
         kind = "column by column" if self.problem.coordinates.transform.ndim == 1 else "Kronecker"
         return f"Newton steps by conjugate gradients, preconditioned with a {kind} model of the curvature" + self._first
 

@@ -15,7 +15,7 @@ from scipy.optimize import OptimizeResult, minimize
 
 from ._auto import CurvatureSchedule, model_steps
 from ._cost import step_time
-from ._curvature import Curvature, DenseCurvature
+from ._curvature import Curvature
 from ._history import POLISHED_NATS, POLISHED_SIZE, Controls, History, Paired
 from ._methods import Method, Solution, Solver, run_callable, run_method
 from ._newton import minimize_newton
@@ -93,11 +93,11 @@ def _solve_auto(
             terms = schedule.sample_terms if at is not None and _samples_pay(problem, controls) else 0
             steps = model_steps(problem, region, controls.tol, terms, hessian)
         return polish(problem, schedule, controls, start, at=at, model_step=steps)
-    if memory is not None and not (schedule.sample_terms and memory.is_hessian):
+    if memory is not None and not schedule.recalls_metric:
         schedule.recall(memory)
         return polish(problem, schedule, controls, start, at=at)
-    if schedule.sample_terms or schedule.null_first:
-        metric = None if memory is None else DenseCurvature(memory.hessian(problem))
+    if schedule.sample_terms or schedule.null_first or schedule.recalls_metric:
+        metric = None if memory is None else memory.model(problem)
         found = run_quasi_newton(problem, schedule, controls, start, at, metric)
         return polish(problem, schedule, controls, found.point, at=(found.value, found.grad))
     if schedule.start_rows:

@@ -127,13 +127,13 @@ def run_quasi_newton(
     controls: Controls,
     start: FloatArray,
     at: tuple[float, FloatArray] | None = None,
-    metric: DenseCurvature | None = None,
+    metric: Curvature | None = None,
 ) -> Descent:
     """L-BFGS-B on all rows, in a metric that is renewed where the way to the minimum has outrun it.
 
-    The first metric is the one given, or that of a sample's Hessian at the estimate of a sample of the rows, or that of
-    the model without features, where the start is that. The others are of samples of the Hessian, if there are any
-    that cost little. The schedule keeps the last one for the Newton steps that follow.
+    The first metric is one that costs nothing: the one given, or that of the model without features, where the start is
+    that. The others are of samples of the Hessian, where there are any, at first at the estimate of a sample of the
+    rows. The schedule keeps the last one for the Newton steps that follow.
 
     Parameters
     ----------
@@ -173,28 +173,28 @@ def run_quasi_newton(
         return found
 
     found: Descent | None = None
-    if schedule.null_first:
-        found = descend(schedule.null, schedule.slowest)
-        if not found.slow:
-            schedule.adopt(schedule.null)
+    free = schedule.null if schedule.null_first else metric
+    if free is not None:
+        if isinstance(free, DenseCurvature) and not problem.has_prior and free.weakest < _NO_CURVATURE:
+            return Descent(start, *tracked.value_and_grad(start), np.inf, False)
+        found = descend(free, schedule.slowest)
+        if not found.slow or isinstance(free, DenseCurvature):
+            schedule.adopt(free)
         if not (found.slow and left and schedule.sample_terms):
             return found
-    for i in range(_MAX_METRICS):
-        if i or metric is None:
-            metric = DenseCurvature(problem.sampled_hessian(near, schedule.sample_terms))
-        if not problem.has_prior and metric.weakest < _NO_CURVATURE:
+    for _ in range(_MAX_METRICS):
+        sampled = DenseCurvature(problem.sampled_hessian(near, schedule.sample_terms))
+        if not problem.has_prior and sampled.weakest < _NO_CURVATURE:
             # A step there would be without bound, or the sample has taken it, and leave nothing to tell separation by.
             return found or Descent(start, *tracked.value_and_grad(start), np.inf, False)
-        recalled = not i and schedule.memory is not None
-        found = descend(metric, min(schedule.slowest, _SLOWEST) if recalled else _SLOWEST)
+        found = descend(sampled, _SLOWEST)
         if not (found.slow and left):
             break
         if not problem.has_prior and found.left <= _NEAR * problem.size:
             # So near to the estimate it is not curvature that moves, but a minimum at infinity that is crept up to.
             return found
     assert found is not None
-    assert metric is not None
-    schedule.adopt(metric)
+    schedule.adopt(sampled)
     return found
 
 
