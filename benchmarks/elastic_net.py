@@ -8,9 +8,6 @@ and glum's coordinate descent.
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -140,10 +137,7 @@ def main():
     parser.add_argument("--limit", type=float, default=60.0, help="seconds after which no smaller tolerance is tried")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    if os.environ.get("OMP_NUM_THREADS") != str(args.threads):
-        # Threads are counted when libraries are loaded.
-        environment = measure.child_environment(args.threads)
-        sys.exit(subprocess.call([sys.executable, "-m", "benchmarks.elastic_net", *sys.argv[1:]], env=environment))
+    measure.pin("benchmarks.elastic_net", args.threads)
     print("| problem | n x p, K | l1_ratio | ours, s | fastest peer | s | times faster | coefficients of zero |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in args.problems:

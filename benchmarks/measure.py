@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +16,13 @@ def child_environment(threads):
     pinned = {f"{pool}_NUM_THREADS": str(threads) for pool in _POOLS}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return {**os.environ, **pinned, "PYTHONPATH": path}
+
+
+def pin(module, threads):
+    """Run the command anew, and end, where threads are not pinned: they are counted as libraries are loaded."""
+    if os.environ.get("OMP_NUM_THREADS") != str(threads):
+        command = [sys.executable, "-m", module, *sys.argv[1:]]
+        sys.exit(subprocess.call(command, env=child_environment(threads)))
 
 
 def peak_bytes():

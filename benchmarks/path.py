@@ -6,9 +6,6 @@ after which none had been.
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import time
 import warnings
 
@@ -75,10 +72,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--limit", type=float, default=30.0, help="seconds of a path of a peer")
     args = parser.parse_args()
-    if os.environ.get("OMP_NUM_THREADS") != str(args.threads):
-        # Threads are counted when libraries are loaded.
-        environment = measure.child_environment(args.threads)
-        sys.exit(subprocess.call([sys.executable, "-m", "benchmarks.path", *sys.argv[1:]], env=environment))
+    measure.pin("benchmarks.path", args.threads)
     print("| problem | independent fits, s | warm, s | passes | passes, warm | fastest peer, warm | s | times faster |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in args.problems:

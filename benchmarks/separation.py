@@ -7,9 +7,6 @@ this package stops. They say nothing of separation.
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import time
 import warnings
 
@@ -77,10 +74,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    if os.environ.get("OMP_NUM_THREADS") != str(args.threads):
-        # Threads are counted when libraries are loaded.
-        environment = measure.child_environment(args.threads)
-        sys.exit(subprocess.call([sys.executable, "-m", "benchmarks.separation", *sys.argv[1:]], env=environment))
+    measure.pin("benchmarks.separation", args.threads)
     from sklearn import datasets
 
     print("| data | separated | features named | fit, ms | of it the diagnosis | best of scikit-learn, scaled | ms |")

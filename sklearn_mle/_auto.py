@@ -17,9 +17,6 @@ Costs are in passes, one pass being the time of an evaluation of value and gradi
                coordinates: each pass brings a value, a gradient and a curvature pair, where Newton's would spend
                several on each step. The metric is renewed where the way has outrun it.
 
-Under penalties and bounds the quadratic of a step has signs to search for (`_quadratic`): with a sample's Hessian or
-the exact one where these are cheap, else by conjugate gradients in orthants, and with the exact one near the end.
-
 At the model without features the Kronecker model is exact and costs nothing: it comes with the coordinates. Where the
 exact Hessian is dear, and rows are too few for an estimate from a sample of them, L-BFGS-B begins in its metric, and
 stays in it for as long as no other would make good its price.
@@ -31,16 +28,11 @@ from functools import cached_property
 import numpy as np
 
 from ._ahead import FAR_FROM_DONE, least_told_from_elsewhere, old_hessian_does
-from ._cost import exact_passes, factor_passes, kronecker_passes, pass_time, sampled_passes
+from ._cost import MAX_EXACT_SIZE, exact_passes, kronecker_passes, pass_time, sampled_passes
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
-from ._exact_steps import ExactSteps
-from ._gauge import Gauge
 from ._history import POLISHED_NATS, POLISHED_SIZE
 from ._memory import CurvatureMemory
-from ._orthants import OrthantSteps
 from ._problem import RoundProblem
-from ._proximal import NO_SLOPE, Proposal, StepSolver
-from ._region import Region
 from ._typing import FloatArray
 
 # Conjugate gradients need this many products a step at least where d is small; up to here, exact is cheaper.
@@ -66,6 +58,7 @@ _SAMPLE_SHARE = 0.5
 # (1 +- sqrt(1 / 100))^2, a condition of about 1.5 (Marchenko & Pastur, 1967); and the share of all terms.
 _SAMPLE_TERMS = 100
 _TERMS_SHARE = 0.5
+# Rows for each column from which on it is seldom that they are separated.
 _ROWS_OF_COLUMN = 20
 # A class with fewer rows in the sample than this for each of its parameters may be separated there.
 _SAMPLE_ROWS_OF_CLASS = 5
@@ -94,16 +87,6 @@ _FAR_FROM_DONE_OF_FEW = 1e-2
 # Of the curvature of the model without features, which is one: what lies below is rounding of the Hessian. Where rows
 # are separated curvature vanishes, and the gradient with it; without this floor a step is rounding over rounding.
 _LEAST_CURVATURE = 1e-15
-# Beyond this the d x d matrix is not formed.
-_MAX_EXACT_SIZE = 3000
-# Under penalties and bounds: passes that a Hessian and its factors may cost for every step to have them. Where they
-# cost more the last steps do, once conjugate gradients are near the end, or get nowhere.
-_FEW_PASSES = 25.0
-_NEAR_NATS, _VERY_NEAR_NATS = 0.03, 1e-6
-# Factors of a step, and such steps whose price is spent on conjugate gradients before those are given up.
-_FACTORS = 4
-_MANY_STEPS = 10.0
-_MAX_ORTHANT_STEPS = 150
 
 
 class CurvatureSchedule:
@@ -141,8 +124,10 @@ class CurvatureSchedule:
             dear = _EXACT_PASSES_BESIDE_SAMPLE + _CALLS_BESIDE_SAMPLE / pass_time(problem)
         if sample_rows and _has_rare_class(problem):
             dear = max(dear, _EXACT_PASSES_WITH_RARE_CLASS)
-        cheap = problem.size <= _MAX_EXACT_SIZE and self.exact_passes <= dear
+        cheap = problem.size <= MAX_EXACT_SIZE and self.exact_passes <= dear
         self.exact = cheap or problem.always_exact
+        if self.exact and memory is not None and not memory.is_hessian:
+            self.memory = None
         self.sample_rows = 0 if self.exact else sample_rows
         self.sample_terms = 0 if self.exact else sample_terms
         self.start_rows = _rows_of_start(problem) if cheap and cold else 0
@@ -191,16 +176,17 @@ class CurvatureSchedule:
         passes = sampled_passes(self.problem, self.sample_terms)
         return min(10 ** -(_DECADES / (passes + _DECADES)), _SLOWEST_OF_FREE)
 
-    def recall(self, memory: CurvatureMemory) -> None:
+    def recall(self) -> None:
         """Take the first steps with the curvature that the fit which ended at psi = 0 has left."""
-        if not self.exact and memory.is_hessian:
-            self.adopt(memory.model(self.problem))
-        elif not self.exact:
-            self._adopted = memory.model(self.problem)
+        assert self.memory is not None
+        if self.exact:
+            self._recalled = DenseCurvature(self.memory.hessian(self.problem), elsewhere=True)
+        elif self.memory.is_hessian:
+            self.adopt(self.memory.model(self.problem))
+        else:
+            self._adopted = self.memory.model(self.problem)
             self._counted = self.problem.objective.n_passes
             self.refresh_passes *= _RECALLED_FOR
-        elif memory.is_hessian:
-            self._recalled = DenseCurvature(memory.hessian(self.problem), elsewhere=True)
 
     @property
     def last(self) -> Curvature | None:
@@ -215,7 +201,7 @@ class CurvatureSchedule:
     def name(self) -> str:
         """In words, for `verbose`."""
         if self.exact:
-            return "Newton steps with the exact Hessian" + self._first
+            return "Newton steps with the exact Hessian" + self.first
         if self.null_first:
             return "L-BFGS-B in the metric of the model without features for as long as that will do, then Newton steps"
         if self.recalls_metric:
@@ -223,14 +209,11 @@ class CurvatureSchedule:
         if self.sample_terms:
             return f"L-BFGS-B in the metric of {self.sample_terms} terms of the Hessian, then Newton steps"
         kind = "column by column" if self.problem.coordinates.transform.ndim == 1 else "Kronecker"
-        return f"Newton steps by conjugate gradients, preconditioned with a {kind} model of the curvature" + self._first
-
-    def name_in_region(self, n_terms: int) -> str:
-        """The same under penalties and bounds, where so many terms may stand for the Hessian."""
-        return describe_steps(self.problem, n_terms) + self._first
+        return f"Newton steps by conjugate gradients, preconditioned with a {kind} model of the curvature" + self.first
 
     @property
-    def _first(self) -> str:
+    def first(self) -> str:
+        """In words, with what curvature steps begin where another fit has left it."""
         return "" if self.memory is None else f"; the first with the curvature {_LEFT}"
 
     def __call__(self, psi: FloatArray, g: FloatArray, decrement: float) -> tuple[Curvature, bool]:
@@ -274,7 +257,7 @@ class CurvatureSchedule:
     def _pays_for_hessian(self, spent: float, decrement: float) -> bool:
         """Whether a Hessian, taken once near the end, costs clearly less than the steps left, each like the last."""
         steps = math.log(max(decrement / POLISHED_NATS, 1.0), _GAIN_OF_STEP)
-        return self.problem.size <= _MAX_EXACT_SIZE and _MARGIN * self.exact_passes < steps * spent
+        return self.problem.size <= MAX_EXACT_SIZE and _MARGIN * self.exact_passes < steps * spent
 
     def _needs_hessian(self, spent: float) -> bool:
         """Whether steps without the Hessian have cost so much that it is the cheaper way, where it can be formed.
@@ -284,7 +267,7 @@ class CurvatureSchedule:
         """
         dear = self._patience < spent < np.inf
         endless = self.problem.objective.n_passes > _MANY_HESSIANS * max(self.exact_passes, _PATIENCE)
-        return self.problem.size <= _MAX_EXACT_SIZE and (dear or endless)
+        return self.problem.size <= MAX_EXACT_SIZE and (dear or endless)
 
     def _hessian_at(self, psi: FloatArray) -> FloatArray:
         """The Hessian; that of the model without features, where a fit starts, is known."""
@@ -371,81 +354,3 @@ def _null_metrics(problem: RoundProblem) -> tuple[FloatArray, FloatArray]:
         if data.ndim == 2:
             S[:-1, :-1] = data
     return S, problem.penalty_metric
-
-
-def model_steps(
-    problem: RoundProblem, region: Region, tol: float, n_terms: int = 0, hessian: FloatArray | None = None
-) -> StepSolver:
-    """Steps to the minimum of the quadratic model of a problem, by the cost of its Hessian and factors.
-
-    Parameters
-    ----------
-    problem, region : what is minimised
-    tol : nats that may be left
-    n_terms : so many terms may stand for the Hessian (`CurvatureSchedule.sample_terms`); 0 where they may not
-    hessian : a model of it at the start, where there is one
-    """
-    gauge = Gauge(problem, region)
-    if problem.size > _MAX_EXACT_SIZE:
-        return OrthantSteps(problem, region, gauge, tol)
-    exact = ExactSteps(problem, region, gauge, n_terms, hessian)
-    if n_terms or _step_price(problem) <= _FEW_PASSES:
-        return exact
-    return _FirstInOrthants(problem, OrthantSteps(problem, region, gauge), exact)
-
-
-class _FirstInOrthants:
-    """Steps by conjugate gradients in orthants, until those with the exact Hessian are worth its price.
-
-    Where there is a Hessian to begin with, those with it come first, unless they are hard.
-    """
-
-    def __init__(self, problem: RoundProblem, orthant: OrthantSteps, exact: ExactSteps) -> None:
-        self._objective = problem.objective
-        self._orthant, self._exact = orthant, exact
-        self._until = problem.objective.n_passes + _MANY_STEPS * _step_price(problem)
-        self._left = _MAX_ORTHANT_STEPS
-        # With more columns than rows most quadratics on some coordinates have no minimum of their own: a search for
-        # signs is long.
-        undetermined = problem.objective.samples.n_rows < problem.coordinates.shape[1]
-        self._near = _VERY_NEAR_NATS if undetermined else _NEAR_NATS
-        self._exact_first = exact.hessian is not None and not undetermined
-
-    @property
-    def hessian(self) -> FloatArray | None:
-        """The Hessian of the last step, where it had one."""
-        return self._exact.hessian
-
-    def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
-        """The step from x, where the smooth part has gradient g."""
-        if self._exact_first:
-            proposal = self._exact(x, g)
-            self._exact_first = not self._exact.is_hard
-            return proposal
-        if self._left and self._objective.n_passes < self._until:
-            proposal = self._orthant(x, g)
-            if proposal.gain > self._near or proposal.gain <= NO_SLOPE:
-                self._left -= 1
-                return proposal
-        proposal = self._exact(x, g)
-        if self._exact.is_hard and self._near > _VERY_NEAR_NATS:
-            # Back to the orthants, which do not mind.
-            self._near = _VERY_NEAR_NATS
-        else:
-            self._left = 0
-        return proposal
-
-
-def describe_steps(problem: RoundProblem, n_terms: int) -> str:
-    """What `model_steps` chooses, in words."""
-    if n_terms:
-        return f"proximal Newton steps with {n_terms} terms of the Hessian, then with all of it"
-    if problem.size <= _MAX_EXACT_SIZE and _step_price(problem) <= _FEW_PASSES:
-        return "proximal Newton steps with the exact Hessian"
-    last = ", then with the exact Hessian" if problem.size <= _MAX_EXACT_SIZE else ""
-    return f"proximal Newton steps by conjugate gradients in one orthant after the other{last}"
-
-
-def _step_price(problem: RoundProblem) -> float:
-    """Passes of a step with the exact Hessian."""
-    return exact_passes(problem) + (_FACTORS - 1) * factor_passes(problem)

@@ -329,9 +329,10 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         self.optimize_result_ = estimate.result
         self.optimize_result_.n_passes = estimate.n_passes
         self.converged_ = estimate.converged
-        self._forget(("_memory",))
         if self.warm_start:
             self._memory = estimate.memory
+        else:
+            self._forget(("_memory",))
 
     def _fit_network(
         self, X: Any, y: Targets, w: FloatArray | None, classes: np.ndarray, hidden: tuple[int, ...], solver: Solver

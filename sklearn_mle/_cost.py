@@ -17,6 +17,8 @@ _CALLS = 2e4
 _WHITE_ROW, _WHITE_COLUMN, _WHITE_PAIR = 10.0, 2.4, 0.06
 # A term that is drawn, and a column of it.
 _TERM, _TERM_COLUMN = 200.0, 6.0
+# Beyond this the d x d matrix is not formed.
+MAX_EXACT_SIZE = 3000
 # Of a triangular factor, d^3 / 3 multiplications.
 _FACTOR = 0.01
 

@@ -26,6 +26,7 @@ from ._problem import RoundProblem
 from ._samples import Block, Samples
 from ._separation import SeparationFinding
 from ._softmax import ABSENT_LOGIT
+from ._steps import describe_steps
 from ._typing import Design, FloatArray, IntArray, Targets
 
 # Iterations of solver="auto" after which it takes coordinates in which the problem is round where it has come to.
@@ -130,8 +131,8 @@ def _estimate(
     if say is not None:
         auto = schedule.name
         if setting.box is not None:
-            sampled = samples_in_region(problem, schedule, controls)
-            auto = schedule.name_in_region(schedule.sample_terms if sampled else 0)
+            sampled = samples_in_region(problem, schedule)
+            auto = describe_steps(problem, schedule.sample_terms if sampled else 0) + schedule.first
         say(f"{problem.size} free parameters, solver: {auto if solver is None else solver}")
     # Where these run out new coordinates may help.
     few = _PATIENT_ITERATIONS if solver is None and _may_move(model, setting) else max_iter

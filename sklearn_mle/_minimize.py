@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from ._auto import CurvatureSchedule, model_steps
+from ._auto import CurvatureSchedule
 from ._cost import step_time
 from ._curvature import Curvature
 from ._history import POLISHED_NATS, POLISHED_SIZE, Controls, History, Paired
@@ -24,6 +24,7 @@ from ._proximal import StepSolver, minimize_proximal_newton
 from ._region import Region
 from ._sampled import run_quasi_newton, start_from_sample, start_in_region
 from ._split import SplitProblem
+from ._steps import model_steps
 from ._typing import FloatArray
 
 # What a named method found depends on its path, in all digits that are not polished. With this much left, fits that
@@ -61,18 +62,17 @@ def solve(
     return _run_certified(problem, schedule, solver, controls, start)
 
 
-def samples_in_region(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls) -> bool:
+def samples_in_region(problem: RoundProblem, schedule: CurvatureSchedule) -> bool:
     """Whether "auto" begins with a sample of the rows under penalties and bounds.
 
     Not in single precision: what a start that is led astray has to make good drowns in rounding there.
     """
     has_sample = schedule.start_rows > 0 or schedule.sample_rows > 0
-    return has_sample and _samples_pay(problem, controls)
+    return has_sample and _samples_pay(problem)
 
 
-def _samples_pay(problem: RoundProblem, controls: Controls) -> bool:
-    double = controls.resolution <= float(np.finfo(np.float64).eps)
-    return double and step_time(problem) > _CALLS_OF_SAMPLE
+def _samples_pay(problem: RoundProblem) -> bool:
+    return problem.is_double and step_time(problem) > _CALLS_OF_SAMPLE
 
 
 def _solve_auto(
@@ -86,17 +86,17 @@ def _solve_auto(
     memory = schedule.memory
     if controls.bounds is not None:
         region = _region(problem, controls)
-        if samples_in_region(problem, schedule, controls):
+        if samples_in_region(problem, schedule):
             start, at, steps = start_in_region(problem, schedule, controls, start, region)
         else:
-            hessian = memory.hessian(problem) if memory is not None and memory.is_hessian else None
-            terms = schedule.sample_terms if at is not None and _samples_pay(problem, controls) else 0
+            hessian = None if memory is None else memory.hessian(problem)
+            terms = schedule.sample_terms if at is not None and _samples_pay(problem) else 0
             steps = model_steps(problem, region, controls.tol, terms, hessian)
         return polish(problem, schedule, controls, start, at=at, model_step=steps)
     if memory is not None and not schedule.recalls_metric:
-        schedule.recall(memory)
+        schedule.recall()
         return polish(problem, schedule, controls, start, at=at)
-    if schedule.sample_terms or schedule.null_first or schedule.recalls_metric:
+    if schedule.sample_terms or schedule.null_first:
         metric = None if memory is None else memory.model(problem)
         found = run_quasi_newton(problem, schedule, controls, start, at, metric)
         return polish(problem, schedule, controls, found.point, at=(found.value, found.grad))

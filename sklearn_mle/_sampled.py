@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from ._auto import CurvatureSchedule, model_steps, rows_of_class
+from ._auto import CurvatureSchedule, rows_of_class
 from ._curvature import Curvature, DenseCurvature
 from ._history import Controls, Tracked
 from ._kept import sampled_problem
@@ -20,6 +20,7 @@ from ._problem import RoundProblem
 from ._proximal import StepSolver, minimize_proximal_newton
 from ._quasi_newton import Descent, quasi_newton
 from ._region import Region
+from ._steps import model_steps
 from ._typing import FloatArray, IntArray
 
 _MAX_START_ITERATIONS = 15
@@ -149,7 +150,6 @@ def run_quasi_newton(
     near = _near(problem, tracked, schedule.sample_rows, quasi, start).psi if schedule.sample_rows else start
     # As far as differences of f can be told from rounding, which in double precision its slopes stand in for.
     rounding = controls.resolution * abs(tracked.value(near))
-    double = controls.resolution <= np.finfo(np.float64).eps
     # The last digits are Newton's: products with the Hessian there, not what the metric remembers of an earlier point,
     # tell whether the curvature vanishes because the minimum is at infinity.
     enough = min(max(_LAST_DIGITS, 1e3 * rounding), controls.tol)
@@ -165,7 +165,7 @@ def run_quasi_newton(
             enough,
             left,
             history,
-            rounding=rounding if double else 0.0,
+            rounding=rounding if problem.is_double else 0.0,
             slowest=slowest,
             below=min(problem.separated_below, controls.tol),
         )

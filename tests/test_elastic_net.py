@@ -7,7 +7,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_mle import SoftmaxMLEClassifier, _auto
+from sklearn_mle import SoftmaxMLEClassifier, _steps
 
 
 def subgradient_residual(model, X, y, C, l1_ratio):
@@ -90,7 +90,7 @@ def test_bounds_and_penalty_together():
 def test_wide_problems_take_orthant_steps(as_rows, monkeypatch):
     X, y = load_wine(return_X_y=True)
     exact = SoftmaxMLEClassifier(C=0.1, l1_ratio=0.5).fit(X, y)
-    monkeypatch.setattr(_auto, "_MAX_EXACT_SIZE", 0)
+    monkeypatch.setattr(_steps, "MAX_EXACT_SIZE", 0)
     wide = SoftmaxMLEClassifier(C=0.1, l1_ratio=0.5).fit(as_rows(X), y)
     np.testing.assert_allclose(wide.coef_, exact.coef_, atol=1e-5)
     assert ((wide.coef_ == 0) == (exact.coef_ == 0)).all()
@@ -121,11 +121,11 @@ def test_units_of_the_columns_cost_no_steps(K, C, l1_ratio):
 def test_many_parameters_end_where_few_do(K, l1_ratio, monkeypatch):
     X, y = unlike_columns(K=K, n=300, p=30, correlated=1.0)
     exact = SoftmaxMLEClassifier(C=1.0, l1_ratio=l1_ratio).fit(X, y)
-    monkeypatch.setattr(_auto, "_FEW_PASSES", 0)
+    monkeypatch.setattr(_steps, "_FEW_PASSES", 0)
     through_orthants = SoftmaxMLEClassifier(C=1.0, l1_ratio=l1_ratio).fit(X, y)
     assert through_orthants.optimize_result_.fun == pytest.approx(exact.optimize_result_.fun, abs=1e-9)
     np.testing.assert_allclose(through_orthants.coef_, exact.coef_, rtol=1e-4, atol=1e-9 * np.abs(exact.coef_).max())
-    monkeypatch.setattr(_auto, "_MAX_EXACT_SIZE", 0)
+    monkeypatch.setattr(_steps, "MAX_EXACT_SIZE", 0)
     in_orthants = SoftmaxMLEClassifier(C=1.0, l1_ratio=l1_ratio, tol=1e-4).fit(X, y)
     assert in_orthants.converged_
     assert in_orthants.optimize_result_.fun == pytest.approx(exact.optimize_result_.fun, abs=1e-4)
@@ -143,8 +143,8 @@ def test_orthants_do_not_claim_what_they_have_not_reached(seed, monkeypatch):
     y = (z / z.std() + rng.gumbel(size=z.shape)).argmax(axis=1)
     X *= 10.0 ** rng.uniform(-2, 2, p)
     best = SoftmaxMLEClassifier(C=1.0, l1_ratio=1.0).fit(X, y)
-    monkeypatch.setattr(_auto, "_FEW_PASSES", 0)
-    monkeypatch.setattr(_auto, "_MAX_EXACT_SIZE", 0)
+    monkeypatch.setattr(_steps, "_FEW_PASSES", 0)
+    monkeypatch.setattr(_steps, "MAX_EXACT_SIZE", 0)
     reached = []
     for max_iter in (10, 40, 1000):
         model = SoftmaxMLEClassifier(C=1.0, l1_ratio=1.0, max_iter=max_iter).fit(X, y)

@@ -6,7 +6,6 @@ from scipy import sparse
 from scipy.optimize import minimize
 
 from sklearn_mle import SoftmaxMLEClassifier, _auto, _parts
-from sklearn_mle._auto import model_steps
 from sklearn_mle._exact_steps import ExactSteps, _filled
 from sklearn_mle._gauge import Gauge
 from sklearn_mle._layout import Layout
@@ -17,6 +16,7 @@ from sklearn_mle._problem import RoundProblem
 from sklearn_mle._proximal import minimize_proximal_newton
 from sklearn_mle._region import Region
 from sklearn_mle._samples import Samples
+from sklearn_mle._steps import model_steps
 
 
 def drawn(n, p, K, seed=0, power=1, rare=0):

@@ -1,0 +1,101 @@
+"""Steps under penalties and bounds, by cost.
+
+The quadratic of a step has signs to search for (`_quadratic`): with a sample's Hessian or the exact one where these are
+cheap, else by conjugate gradients in orthants, and with the exact one near the end.
+"""
+
+from ._cost import MAX_EXACT_SIZE, exact_passes, factor_passes
+from ._exact_steps import ExactSteps
+from ._gauge import Gauge
+from ._orthants import OrthantSteps
+from ._problem import RoundProblem
+from ._proximal import NO_SLOPE, Proposal, StepSolver
+from ._region import Region
+from ._typing import FloatArray
+
+# Passes that a Hessian and its factors may cost for every step to have them. Where they
+# cost more the last steps do, once conjugate gradients are near the end, or get nowhere.
+_FEW_PASSES = 25.0
+_NEAR_NATS, _VERY_NEAR_NATS = 0.03, 1e-6
+# Factors of a step, and such steps whose price is spent on conjugate gradients before those are given up.
+_FACTORS = 4
+_MANY_STEPS = 10.0
+_MAX_ORTHANT_STEPS = 150
+
+
+def model_steps(
+    problem: RoundProblem, region: Region, tol: float, n_terms: int = 0, hessian: FloatArray | None = None
+) -> StepSolver:
+    """Steps to the minimum of the quadratic model of a problem, by the cost of its Hessian and factors.
+
+    Parameters
+    ----------
+    problem, region : what is minimised
+    tol : nats that may be left
+    n_terms : so many terms may stand for the Hessian (`CurvatureSchedule.sample_terms`); 0 where they may not
+    hessian : a model of it at the start, where there is one
+    """
+    gauge = Gauge(problem, region)
+    if problem.size > MAX_EXACT_SIZE:
+        return OrthantSteps(problem, region, gauge, tol)
+    exact = ExactSteps(problem, region, gauge, n_terms, hessian)
+    if n_terms or _step_price(problem) <= _FEW_PASSES:
+        return exact
+    return _FirstInOrthants(problem, OrthantSteps(problem, region, gauge), exact)
+
+
+class _FirstInOrthants:
+    """Steps by conjugate gradients in orthants, until those with the exact Hessian are worth its price.
+
+    Where there is a Hessian to begin with, those with it come first, unless they are hard.
+    """
+
+    def __init__(self, problem: RoundProblem, orthant: OrthantSteps, exact: ExactSteps) -> None:
+        self._objective = problem.objective
+        self._orthant, self._exact = orthant, exact
+        self._until = problem.objective.n_passes + _MANY_STEPS * _step_price(problem)
+        self._left = _MAX_ORTHANT_STEPS
+        # With more columns than rows most quadratics on some coordinates have no minimum of their own: a search for
+        # signs is long.
+        undetermined = problem.objective.samples.n_rows < problem.coordinates.shape[1]
+        self._near = _VERY_NEAR_NATS if undetermined else _NEAR_NATS
+        self._exact_first = exact.hessian is not None and not undetermined
+
+    @property
+    def hessian(self) -> FloatArray | None:
+        """The Hessian of the last step, where it had one."""
+        return self._exact.hessian
+
+    def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
+        """The step from x, where the smooth part has gradient g."""
+        if self._exact_first:
+            proposal = self._exact(x, g)
+            self._exact_first = not self._exact.is_hard
+            return proposal
+        if self._left and self._objective.n_passes < self._until:
+            proposal = self._orthant(x, g)
+            if proposal.gain > self._near or proposal.gain <= NO_SLOPE:
+                self._left -= 1
+                return proposal
+        proposal = self._exact(x, g)
+        if self._exact.is_hard and self._near > _VERY_NEAR_NATS:
+            # Back to the orthants, which do not mind.
+            self._near = _VERY_NEAR_NATS
+        else:
+            self._left = 0
+        return proposal
+
+
+def describe_steps(problem: RoundProblem, n_terms: int) -> str:
+    """What `model_steps` chooses, in words."""
+    if n_terms:
+        return f"proximal Newton steps with {n_terms} terms of the Hessian, then with all of it"
+    if problem.size <= MAX_EXACT_SIZE and _step_price(problem) <= _FEW_PASSES:
+        return "proximal Newton steps with the exact Hessian"
+    last = ", then with the exact Hessian" if problem.size <= MAX_EXACT_SIZE else ""
+    return f"proximal Newton steps by conjugate gradients in one orthant after the other{last}"
+
+
+def _step_price(problem: RoundProblem) -> float:
+    """Passes of a step with the exact Hessian."""
+    return exact_passes(problem) + (_FACTORS - 1) * factor_passes(problem)
