@@ -17,7 +17,7 @@ from ._jeffreys import JeffreysProblem, jeffreys_problem
 from ._kept import round_problem
 from ._layout import Layout
 from ._memory import CurvatureMemory, remembered
-from ._methods import Solution, Solver
+from ._methods import Method, Solution, Solver
 from ._minimize import finished, polish, samples_in_region, solve
 from ._network import Network
 from ._objective import NegativeLogLikelihood
@@ -133,7 +133,8 @@ def _estimate(
         if setting.box is not None:
             sampled = samples_in_region(problem, schedule)
             auto = describe_steps(problem, schedule.sample_terms if sampled else 0) + schedule.first
-        say(f"{problem.size} free parameters, solver: {auto if solver is None else solver}")
+        words = solver.name if isinstance(solver, Method) else solver or auto
+        say(f"{problem.size} free parameters, solver: {words}")
     # Where these run out new coordinates may help.
     few = _PATIENT_ITERATIONS if solver is None and _may_move(model, setting) else max_iter
     solution = solve(

@@ -190,7 +190,9 @@ def test_verbose_says_so(capsys):
     assert "the last fit has left" not in capsys.readouterr().out
     clf.set_params(C=2.0).fit(X, y)
     assert "the last fit has left" in capsys.readouterr().out
-    clf.fit(X, y[::-1])
+    clf.set_params(solver="lbfgs").fit(X, y)
+    assert "solver: L-BFGS-B\n" in capsys.readouterr().out
+    clf.set_params(solver="auto").fit(X, y[::-1])
     assert "the last fit has left" not in capsys.readouterr().out
 
 
