@@ -4,10 +4,13 @@ With V_i = (T' (x_i - m), c) the logits are linear in psi, z_i = z0_i + Q Psi V_
 nor blocks of rows. What a fit of little data costs is calls, not arithmetic, and this takes few.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from ._draws import representative
 from ._moments import moments_of_columns, square
+from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._problem import RoundProblem
@@ -32,6 +35,29 @@ def sampled_problem(problem: RoundProblem, n_rows: int, n_of_class: int, whole: 
     samples = representative(objective.samples, n_rows, n_of_class, whole)
     variance = 1 / objective.precision if objective.precision else np.inf
     return round_problem(NegativeLogLikelihood(objective.network, samples, variance), problem.coordinates)
+
+
+def problem_on_columns(problem: RoundProblem, columns: IntArray) -> RoundProblem:
+    """The problem on some columns (which are copied), in coordinates that do not mix them; all other weights are zero.
+
+    They have to be zero at psi = 0.
+    """
+    objective, coordinates = problem.objective, problem.coordinates
+    n_outputs = coordinates.layout.widths[-1]
+    layout = replace(coordinates.layout, widths=(len(columns), n_outputs))
+    ((_, b),) = coordinates.layout.unpack(coordinates.origin)
+    part = replace(
+        coordinates,
+        layout=layout,
+        transform=coordinates.transform[columns],
+        center=coordinates.center[columns],
+        origin=layout.pack([(np.zeros((n_outputs, len(columns))), b)]),
+        null=np.zeros((len(columns), 0)),
+        feature_metric=coordinates.feature_metric[columns],
+    )
+    samples = objective.samples.of_columns(columns)
+    variance = 1 / objective.precision if objective.precision else np.inf
+    return round_problem(NegativeLogLikelihood(Network(layout), samples, variance), part)
 
 
 class KeptProblem(RoundProblem):

@@ -14,8 +14,9 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from ._auto import CurvatureSchedule
-from ._cost import step_time
+from ._cost import pass_time, step_time
 from ._curvature import Curvature
+from ._gauge import Gauge
 from ._history import POLISHED_NATS, POLISHED_SIZE, Controls, History, Paired
 from ._methods import Method, Solution, Solver, run_callable, run_method
 from ._newton import minimize_newton
@@ -24,8 +25,9 @@ from ._proximal import StepSolver, minimize_proximal_newton
 from ._region import Region
 from ._sampled import run_quasi_newton, start_from_sample, start_in_region
 from ._split import SplitProblem
-from ._steps import model_steps
+from ._steps import End, model_steps, step_price
 from ._typing import FloatArray
+from ._working_set import WorkingSet
 
 # What a named method found depends on its path, in all digits that are not polished. With this much left, fits that
 # should be the same agree in ten digits, as scikit-learn's checks ask.
@@ -35,6 +37,13 @@ _CERTIFYING_PRODUCTS = 10
 _FAR_BELOW = 0.03
 # Nanoseconds of a Newton step from which on a sample of the rows pays for its own calls under penalties and bounds.
 _CALLS_OF_SAMPLE = 1e6
+# Columns from which on few of them come first under an l1 penalty; what is left there of the first decrement, for as
+# long as others are missing; and what these promise, of `tol`, from which on hardly any are.
+_MANY_COLUMNS = 256
+_SHARE_OF_ROUGH = 1e-3
+_HARDLY_ANY = 1e-3
+# Passes over all columns that the last digits may cost on some.
+_PASSES_OF_LAST_DIGITS = 25.0
 
 
 def solve(
@@ -86,10 +95,16 @@ def _solve_auto(
     memory = schedule.memory
     if controls.bounds is not None:
         region = _region(problem, controls)
-        if samples_in_region(problem, schedule):
+        n_iter = len(controls.history.objective)
+        if works_on_columns(problem, schedule, region):
+            solution, start, at = _solve_on_columns(problem, schedule, controls, start, at, region)
+            if solution is not None:
+                return solution
+        moved = len(controls.history.objective) > n_iter
+        if samples_in_region(problem, schedule) and not moved:
             start, at, steps = start_in_region(problem, schedule, controls, start, region)
         else:
-            hessian = None if memory is None else memory.hessian(problem)
+            hessian = None if memory is None or moved else memory.hessian(problem)
             terms = schedule.sample_terms if at is not None and _samples_pay(problem) else 0
             steps = model_steps(problem, region, controls.tol, terms, hessian)
         return polish(problem, schedule, controls, start, at=at, model_step=steps)
@@ -106,6 +121,75 @@ def _solve_auto(
     return polish(problem, schedule, controls, start, at=at)
 
 
+def works_on_columns(problem: RoundProblem, schedule: CurvatureSchedule, region: Region) -> bool:
+    """Whether "auto" begins with few of the columns: where there are many, and not very many rows for them.
+
+    Those, of which a sample is a start, leave few coefficients at zero.
+    """
+    many = problem.coordinates.rank >= _MANY_COLUMNS
+    return many and bool(region.l1.any()) and not samples_in_region(problem, schedule)
+
+
+def _solve_on_columns(
+    problem: RoundProblem,
+    schedule: CurvatureSchedule,
+    controls: Controls,
+    start: FloatArray,
+    at: tuple[float, FloatArray] | None,
+    region: Region,
+) -> tuple[Solution | None, FloatArray, tuple[float, FloatArray]]:
+    """On the columns that are not zero, until no other wants to move; as far as that goes, where these become many.
+
+    At first roughly, as those that are missing would change it. Once hardly any are, none is left out again, so that
+    there is an end.
+
+    Returns
+    -------
+    solution : None where there is more to do
+    psi, (value, grad) : the point reached, and the smooth part there
+    """
+    n_iter = len(controls.history.objective)
+    gauge = Gauge(problem, region)
+    working = WorkingSet(problem, region)
+    psi, (value, grad) = start, problem.value_and_grad(start) if at is None else at
+    solution: Solution | None = None
+    settled = False
+    while controls.left:
+        slope = region.slope(psi, gauge.without_rounding(psi, grad))
+        promised = working.grow(psi, slope, keep=settled)
+        if settled and not promised and solution is not None and solution.converged:
+            whole, nit = value + region.penalty(psi), len(controls.history.objective) - n_iter
+            result = OptimizeResult(solution.result, x=psi, fun=whole, jac=grad, nit=nit, step=None)
+            found = replace(solution, psi=psi, value=whole, grad=grad, step=None, hessian=None, result=result)
+            return found, psi, (value, grad)
+        if not working.helps or (solution is not None and not solution.converged):
+            break
+        moved = solution is None or solution.result.nit > 0
+        settled = settled or not moved or promised <= _HARDLY_ANY * controls.tol
+        part = working.part()
+        part_controls = working.controls(controls, part)
+        end = _end_on_columns(problem, part) if settled else End.ROUGH
+        solution = polish(
+            part,
+            schedule,
+            part_controls,
+            working.taken(psi, part),
+            polished=controls.tol if end is End.WITHIN_TOL else POLISHED_NATS,
+            model_step=model_steps(part, _region(part, part_controls), controls.tol, end=end),
+            share=_SHARE_OF_ROUGH if end is End.ROUGH else 0.0,
+        )
+        psi = working.spread(solution.psi, part)
+        problem.count(part)
+        value, grad = problem.value_and_grad(psi)
+    return None, psi, (value, grad)
+
+
+def _end_on_columns(problem: RoundProblem, part: RoundProblem) -> End:
+    """The end that the problem on some columns comes to: the last digits are for small problems, and where cheap."""
+    price = step_price(part) * pass_time(part) / pass_time(problem)
+    return End.EXACT if problem.size <= POLISHED_SIZE or price <= _PASSES_OF_LAST_DIGITS else End.WITHIN_TOL
+
+
 def polish(
     problem: RoundProblem,
     schedule: CurvatureSchedule,
@@ -117,11 +201,13 @@ def polish(
     max_iter: int | None = None,
     polished: float = POLISHED_NATS,
     model_step: StepSolver | None = None,
+    share: float = 0.0,
 ) -> Solution:
     """Newton's method from `start`; `watch` ends it where the minimum seems to be at infinity.
 
     `at` is the value and gradient at `start`, where they are known; `polished` the decrement to reach where the
-    problem is small enough; `model_step` how to go on under penalties and bounds, where a part of the way is behind.
+    problem is small enough; `model_step` how to go on under penalties and bounds, where a part of the way is behind;
+    `share`, there too, what may be left of the first decrement.
     """
     target = polished if problem.size <= POLISHED_SIZE else controls.tol
     if controls.resolution > np.finfo(np.float64).eps:
@@ -151,6 +237,7 @@ def polish(
         region = _region(problem, controls)
         options |= {
             "region": region,
+            "share": share,
             "model_step": model_step or model_steps(problem, region, controls.tol, schedule.sample_terms),
         }
         model_step = options["model_step"]

@@ -12,7 +12,7 @@ from ._typing import BoolArray, FloatArray
 # Conjugate gradients: residual, of the first, and products at most, for a step and for a certificate. What is left in
 # directions of little curvature shows late.
 _LOOSE = 0.1, 100
-_TIGHT = 1e-4, 500
+_TIGHT, _MOST_PRODUCTS = 1e-4, 500
 # Share of the diagonal of the Hessian that is added to it in an orthant: at first, by what it changes, and its limits.
 _SHIFT = 1e-3
 _SHIFT_FACTOR = 10.0
@@ -31,6 +31,7 @@ class OrthantSteps:
     problem, region : what is minimised
     gauge : what a step ends with, and begins with
     tol : a gain from which on the objective has to be certain to be within it of its minimum
+    n_products : so many may be spent on this certainty
     """
 
     hessian = None
@@ -41,11 +42,13 @@ class OrthantSteps:
         region: Region,
         gauge: Gauge,
         tol: float = -np.inf,
+        n_products: int = _MOST_PRODUCTS,
     ) -> None:
         self.problem = problem
         self.region = region
         self.gauge = gauge
         self.tol = tol
+        self._n_products = min(n_products, _MOST_PRODUCTS)
         self._ask_again, self._left = 0.0, np.inf
         self._shift = _SHIFT
         self._end: FloatArray | None = None
@@ -70,7 +73,7 @@ class OrthantSteps:
             return self.gauge.settled(trial), float(slope @ (trial - x))
 
         self._end = path(1.0)[0]
-        return Proposal(step, gain, path)
+        return Proposal(step, gain, path, surely=self._shift >= _SHIFTS[1])
 
     def _certified(self, x: FloatArray, slope: FloatArray, gain: float) -> float:
         """The gain, where no more than `tol` is left by what no orthant hides; else what is left.
@@ -82,7 +85,8 @@ class OrthantSteps:
         objective = self.problem.objective
         if objective.n_passes >= self._ask_again:
             before = objective.n_passes
-            self._left = self._solve(x, slope, np.ones(len(x), dtype=bool), _SHIFTS[0], *_TIGHT)[1]
+            everything = np.ones(len(x), dtype=bool)
+            self._left = self._solve(x, slope, everything, _SHIFTS[0], _TIGHT, self._n_products)[1]
             self._ask_again = 2 * objective.n_passes - before
             if self._left <= self.tol:
                 return gain

@@ -221,6 +221,7 @@ class RoundProblem:
         return KroneckerCurvature(A, S, self.penalty_metric)
 
     def count(self, part: "RoundProblem") -> None:
-        """Count what was spent on some of the rows."""
-        share = part.objective.samples.n_rows / self.objective.samples.n_rows
+        """Count what was spent on some of the rows, or of the columns."""
+        part_samples, samples = part.objective.samples, self.objective.samples
+        share = part_samples.n_rows * part_samples.n_features / (samples.n_rows * samples.n_features)
         self.objective.n_passes += part.objective.n_passes * share

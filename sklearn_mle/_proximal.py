@@ -80,6 +80,7 @@ def minimize_proximal_newton(
     model_step: StepSolver,
     target: float,
     tol: float,
+    share: float = 0.0,
     resolution: float = np.finfo(float).eps,
     maxiter: int = 1000,
     callback: Callable[[OptimizeResult], object] | None = None,
@@ -97,6 +98,8 @@ def minimize_proximal_newton(
         Called with (x, g): a `Proposal` from the model at x.
     target, tol, resolution, maxiter
         As in `minimize_newton`; the decrement is the gain of the model.
+    share : float
+        Of the first decrement, what may be left.
 
     Returns
     -------
@@ -114,6 +117,8 @@ def minimize_proximal_newton(
     while True:
         proposal = model_step(x, g)
         decrement = proposal.gain
+        if not nit:
+            target = max(target, share * decrement)
         rounding = resolution * abs(f)
         noise = NOISE * rounding
         if decrement <= target:

@@ -397,6 +397,13 @@ class Samples:
         w = None if self.w is None else self.w[rows]
         return self._like(self.X[rows], np.ascontiguousarray(self.y[..., rows]), w, n_classes=self.n_classes)
 
+    def of_columns(self, columns: IntArray) -> "Samples":
+        """The given columns as samples of their own (a copy of those columns)."""
+        X = self.X[:, columns]
+        if not self.is_sparse:
+            X = np.ascontiguousarray(X)
+        return self._like(X, self.y, self.w, n_classes=self.n_classes, columns=columns)
+
     def reweighted(self, w: FloatArray) -> "Samples":
         """The same rows with other weights."""
         return self._like(self.X, self.y, w, n_classes=self.n_classes)
@@ -405,13 +412,22 @@ class Samples:
         """The same rows, their blocks in float32: half the time of a pass, six digits of the objective."""
         return self._like(self.X, self.y, self.w, n_classes=self.n_classes, single=True)
 
-    def _like(self, X: Design, y: Targets, w: FloatArray | None, *, n_classes: int, single: bool = False) -> "Samples":
+    def _like(
+        self,
+        X: Design,
+        y: Targets,
+        w: FloatArray | None,
+        *,
+        n_classes: int,
+        single: bool = False,
+        columns: IntArray | slice = slice(None),
+    ) -> "Samples":
         other = Samples(
             X,
             y,
             w,
             n_classes=n_classes,
-            shift=self.shift,
+            shift=None if self.shift is None else self.shift[columns],
             n_threads=self.n_threads,
             n_units=self.n_units,
             single=single or self.dtype != X.dtype,

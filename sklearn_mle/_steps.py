@@ -4,6 +4,10 @@ The quadratic of a step has signs to search for (`_quadratic`): with a sample's 
 cheap, else by conjugate gradients in orthants, and with the exact one near the end.
 """
 
+from enum import Enum, auto
+
+import numpy as np
+
 from ._cost import MAX_EXACT_SIZE, exact_passes, factor_passes
 from ._exact_steps import ExactSteps
 from ._gauge import Gauge
@@ -23,8 +27,26 @@ _MANY_STEPS = 10.0
 _MAX_ORTHANT_STEPS = 150
 
 
+class End(Enum):
+    """What steps end with.
+
+    EXACT : rounding, which takes a Hessian
+    WITHIN_TOL : a certificate that `tol` is left at most, by what costs less
+    ROUGH : none, others follow
+    """
+
+    EXACT = auto()
+    WITHIN_TOL = auto()
+    ROUGH = auto()
+
+
 def model_steps(
-    problem: RoundProblem, region: Region, tol: float, n_terms: int = 0, hessian: FloatArray | None = None
+    problem: RoundProblem,
+    region: Region,
+    tol: float,
+    n_terms: int = 0,
+    hessian: FloatArray | None = None,
+    end: End = End.EXACT,
 ) -> StepSolver:
     """Steps to the minimum of the quadratic model of a problem, by the cost of its Hessian and factors.
 
@@ -34,14 +56,17 @@ def model_steps(
     tol : nats that may be left
     n_terms : so many terms may stand for the Hessian (`CurvatureSchedule.sample_terms`); 0 where they may not
     hessian : a model of it at the start, where there is one
+    end : what the last steps are for
     """
     gauge = Gauge(problem, region)
     if problem.size > MAX_EXACT_SIZE:
         return OrthantSteps(problem, region, gauge, tol)
     exact = ExactSteps(problem, region, gauge, n_terms, hessian)
-    if n_terms or _step_price(problem) <= _FEW_PASSES:
+    if n_terms or step_price(problem) <= _FEW_PASSES:
         return exact
-    return _FirstInOrthants(problem, OrthantSteps(problem, region, gauge), exact)
+    certifies = tol if end is End.WITHIN_TOL else -np.inf
+    orthant = OrthantSteps(problem, region, gauge, certifies, int(step_price(problem)))
+    return _FirstInOrthants(problem, orthant, exact, end)
 
 
 class _FirstInOrthants:
@@ -50,15 +75,20 @@ class _FirstInOrthants:
     Where there is a Hessian to begin with, those with it come first, unless they are hard.
     """
 
-    def __init__(self, problem: RoundProblem, orthant: OrthantSteps, exact: ExactSteps) -> None:
+    def __init__(self, problem: RoundProblem, orthant: OrthantSteps, exact: ExactSteps, end: End) -> None:
         self._objective = problem.objective
         self._orthant, self._exact = orthant, exact
-        self._until = problem.objective.n_passes + _MANY_STEPS * _step_price(problem)
+        self._end = end
+        self._price = step_price(problem)
+        self._until = problem.objective.n_passes + _MANY_STEPS * self._price
         self._left = _MAX_ORTHANT_STEPS
         # With more columns than rows most quadratics on some coordinates have no minimum of their own: a search for
         # signs is long.
         undetermined = problem.objective.samples.n_rows < problem.coordinates.shape[1]
         self._near = _VERY_NEAR_NATS if undetermined else _NEAR_NATS
+        if end is End.ROUGH:
+            self._near = 0.0
+        self._before = np.inf
         self._exact_first = exact.hessian is not None and not undetermined
 
     @property
@@ -73,8 +103,10 @@ class _FirstInOrthants:
             self._exact_first = not self._exact.is_hard
             return proposal
         if self._left and self._objective.n_passes < self._until:
+            spent = self._objective.n_passes
             proposal = self._orthant(x, g)
-            if proposal.gain > self._near or proposal.gain <= NO_SLOPE:
+            spent = self._objective.n_passes - spent
+            if proposal.gain > self._near or proposal.gain <= NO_SLOPE or self._will_do(proposal.gain, spent):
                 self._left -= 1
                 return proposal
         proposal = self._exact(x, g)
@@ -85,17 +117,26 @@ class _FirstInOrthants:
             self._left = 0
         return proposal
 
+    def _will_do(self, gain: float, spent: float) -> bool:
+        """Whether the steps that are left, each like the last, cost less than the exact Hessian."""
+        if self._end is not End.WITHIN_TOL:
+            return False
+        tol, (before, self._before) = self._orthant.tol, (self._before, gain)
+        if gain <= tol:
+            return True
+        return spent * np.log(gain / tol) < self._price * np.log(before / gain)
+
 
 def describe_steps(problem: RoundProblem, n_terms: int) -> str:
     """What `model_steps` chooses, in words."""
     if n_terms:
         return f"proximal Newton steps with {n_terms} terms of the Hessian, then with all of it"
-    if problem.size <= MAX_EXACT_SIZE and _step_price(problem) <= _FEW_PASSES:
+    if problem.size <= MAX_EXACT_SIZE and step_price(problem) <= _FEW_PASSES:
         return "proximal Newton steps with the exact Hessian"
     last = ", then with the exact Hessian" if problem.size <= MAX_EXACT_SIZE else ""
     return f"proximal Newton steps by conjugate gradients in one orthant after the other{last}"
 
 
-def _step_price(problem: RoundProblem) -> float:
+def step_price(problem: RoundProblem) -> float:
     """Passes of a step with the exact Hessian."""
     return exact_passes(problem) + (_FACTORS - 1) * factor_passes(problem)
