@@ -145,6 +145,19 @@ def _latent(n=20_000, p=784, K=10, factors=60):
     return X, _draw(F @ rng.normal(scale=0.2, size=(factors, K)), rng)
 
 
+def _genes(n=100, p=2_000, K=3, factors=20, seed=0):
+    """Few rows of many correlated columns, of which fifteen tell the classes."""
+    rng = np.random.default_rng(seed)
+    X = 0.5 * rng.standard_normal((n, factors)) @ rng.standard_normal((factors, p))
+    X += rng.standard_normal((n, p))
+    y = _draw(X[:, :15] @ rng.standard_normal((15, K)), rng)
+    return X, np.unique(y, return_inverse=True)[1]
+
+
+def _genes_5():
+    return _genes(200, 5_000, 5)
+
+
 def _text(n=63_666, p=20_249, K=58):
     """Short documents as word counts: Zipf background, and a Zipf topic a class."""
     from scipy import sparse
@@ -179,11 +192,14 @@ PROBLEMS = {
         Problem("latent", "generated, 60 latent factors", _INF, _latent, "latent"),
         Problem("plain", "generated, independent columns", _INF, _plain, "plain"),
         Problem("text", "generated sparse text", 1.0, _text, "text"),
+        Problem("genes", "generated, more columns than rows", 1.0, _genes, "genes"),
+        Problem("genes-5", "generated, more columns than rows", 1.0, _genes_5, "genes-5"),
         Problem("tiny", "generated, for smoke tests", _INF, _tiny, "tiny"),
     )
 }
 QUICK = ("wine", "digits", "diamonds")
-DEFAULT = tuple(name for name in PROBLEMS if name != "tiny")
+# Those of the elastic net alone, and the one for tests, are on no table of smooth problems.
+DEFAULT = tuple(name for name in PROBLEMS if name not in ("genes", "genes-5", "tiny"))
 
 
 def cache_folder():

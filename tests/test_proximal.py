@@ -11,6 +11,7 @@ from sklearn_mle._gauge import Gauge
 from sklearn_mle._layout import Layout
 from sklearn_mle._network import Network
 from sklearn_mle._objective import NegativeLogLikelihood
+from sklearn_mle._orthants import OrthantSteps
 from sklearn_mle._precondition import box_coordinates
 from sklearn_mle._problem import RoundProblem
 from sklearn_mle._proximal import minimize_proximal_newton
@@ -105,6 +106,19 @@ def test_a_hessian_that_leads_nowhere_is_followed_by_an_exact_one(K, curvature):
     assert misled.success
     assert misled.fun == pytest.approx(expected.fun, abs=1e-10)
     assert misled.nit <= expected.nit + 4
+
+
+def test_a_step_in_an_orthant_that_led_up_is_followed_by_a_shorter_one():
+    problem, region = problem_and_region()
+    steps = OrthantSteps(problem, region, Gauge(problem, region))
+    psi = np.zeros(problem.size)
+    grad = problem.value_and_grad(psi)[1]
+    proposals = [steps(psi, grad) for _ in range(9)]
+    lengths = [np.linalg.norm(proposal.step) for proposal in proposals]
+    assert not any(proposal.surely for proposal in proposals[:6])
+    assert lengths[6] < 0.01 * lengths[0]
+    # The shortest there is: where it leads up too there is no other.
+    assert proposals[-1].surely
 
 
 def test_a_coordinate_that_a_sample_does_not_show_has_the_curvature_of_others():

@@ -10,7 +10,31 @@ import numpy as np
 
 from benchmarks.libraries import Fit, decades
 
-_SCRIPT = Path(__file__).with_name("multinom.R")
+
+def run_script(script, X, y, *numbers):
+    """What a script in R of this folder, given data and numbers, has written as JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        data, out = Path(folder) / "data.bin", Path(folder) / "fit.json"
+        data.write_bytes(np.asfortranarray(X).tobytes("F") + y.astype("<f8").tobytes())
+        arguments = [str(number) for number in (*X.shape, *numbers)]
+        command = ["Rscript", str(Path(__file__).with_name(script)), str(data), *arguments, str(out)]
+        run = subprocess.run(command, capture_output=True, text=True)
+        if run.returncode:
+            raise RuntimeError(run.stderr.strip()[-200:])
+        return json.loads(out.read_text())
+
+
+def version_of(package):
+    """R's version and that of a package of it; ImportError where either is missing."""
+    rscript = shutil.which("Rscript")
+    if rscript is None:
+        raise ImportError("Rscript is not on the path")
+    code = f'cat(as.character(getRversion()), as.character(packageVersion("{package}")))'
+    run = subprocess.run([rscript, "-e", code], capture_output=True, text=True)
+    if run.returncode:
+        raise ImportError(f"R has no package {package}")
+    version, of_package = run.stdout.split()
+    return f"R {version}, {package} {of_package}"
 
 
 class RMultinom:
@@ -22,37 +46,14 @@ class RMultinom:
     tolerances = decades(-6, -12)  # relative change of the deviance
 
     def load(self):
-        rscript = shutil.which("Rscript")
-        if rscript is None:
-            raise ImportError("Rscript is not on the path")
-        self._rscript = rscript
-        code = 'cat(as.character(getRversion()), as.character(packageVersion("nnet")))'
-        run = subprocess.run([rscript, "-e", code], capture_output=True, text=True)
-        if run.returncode:
-            raise ImportError("R has no package nnet")
-        return "R {}, nnet {}".format(*run.stdout.split())
+        return version_of("nnet")
 
     def supports(self, shape):
         # its BFGS keeps a dense d x d matrix
         return np.isinf(shape.C) and not shape.sparse and shape.d <= 3_000
 
     def fit(self, X, y, C, tol):
-        with tempfile.TemporaryDirectory() as folder:
-            data, out = Path(folder) / "data.bin", Path(folder) / "fit.json"
-            data.write_bytes(np.asfortranarray(X).tobytes("F") + y.astype("<f8").tobytes())
-            sizes = [str(size) for size in X.shape]
-            command = [
-                self._rscript,
-                str(_SCRIPT),
-                str(data),
-                *sizes,
-                str(tol),
-                str(out),
-            ]
-            run = subprocess.run(command, capture_output=True, text=True)
-            if run.returncode:
-                raise RuntimeError(run.stderr.strip()[-200:])
-            result = json.loads(out.read_text())
+        result = run_script("multinom.R", X, y, tol)
         params = np.array(result["coef"]).reshape(-1, X.shape[1] + 1)
         peak = result["peak_kib"]
         return Fit(
