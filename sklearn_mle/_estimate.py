@@ -18,7 +18,7 @@ from ._kept import round_problem
 from ._layout import Layout
 from ._memory import CurvatureMemory, remembered
 from ._methods import Method, Solution, Solver
-from ._minimize import finished, polish, samples_in_region, solve
+from ._minimize import finished, polish, samples_in_region, solve, works_on_columns
 from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates, rewhitened
@@ -133,6 +133,8 @@ def _estimate(
         if setting.box is not None:
             sampled = samples_in_region(problem, schedule)
             auto = describe_steps(problem, schedule.sample_terms if sampled else 0) + schedule.first
+            if works_on_columns(problem, schedule, controls):
+                auto = f"the columns that are not zero for as long as they are few, then {auto}"
         words = solver.name if isinstance(solver, Method) else solver or auto
         say(f"{problem.size} free parameters, solver: {words}")
     # Where these run out new coordinates may help.

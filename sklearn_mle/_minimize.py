@@ -96,7 +96,7 @@ def _solve_auto(
     if controls.bounds is not None:
         region = _region(problem, controls)
         n_iter = len(controls.history.objective)
-        if works_on_columns(problem, schedule, region):
+        if works_on_columns(problem, schedule, controls):
             solution, start, at = _solve_on_columns(problem, schedule, controls, start, at, region)
             if solution is not None:
                 return solution
@@ -121,13 +121,13 @@ def _solve_auto(
     return polish(problem, schedule, controls, start, at=at)
 
 
-def works_on_columns(problem: RoundProblem, schedule: CurvatureSchedule, region: Region) -> bool:
+def works_on_columns(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls) -> bool:
     """Whether "auto" begins with few of the columns: where there are many, and not very many rows for them.
 
     Those, of which a sample is a start, leave few coefficients at zero.
     """
-    many = problem.coordinates.rank >= _MANY_COLUMNS
-    return many and bool(region.l1.any()) and not samples_in_region(problem, schedule)
+    penalised = controls.l1 is not None and bool(controls.l1.any())
+    return penalised and problem.coordinates.rank >= _MANY_COLUMNS and not samples_in_region(problem, schedule)
 
 
 def _solve_on_columns(
