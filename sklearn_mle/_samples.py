@@ -174,9 +174,14 @@ class Samples:
         self._views = [self._view(a, b) for a, b in self._bounds] if self.is_sparse else None
 
     @property
+    def n_entries(self) -> int:
+        """Entries of X that are stored."""
+        return int(self.X.nnz) if self.is_sparse else self.n_rows * self.n_features
+
+    @property
     def _work_a_row(self) -> int:
         """Products of one evaluation, more or less, for each row."""
-        entries = self.X.nnz // max(1, self.n_rows) if self.is_sparse else self.n_features
+        entries = self.n_entries // max(1, self.n_rows)
         return (entries + _SOFTMAX_WORK) * max(self.n_classes, self.n_units)
 
     def _rows_per_block(self) -> int:

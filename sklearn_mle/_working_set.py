@@ -1,4 +1,4 @@
-"""An l1 penalty makes most coefficients zero: the problem on the columns whose are not.
+"""An l1 penalty makes most coefficients zero: the problem on the columns whose coefficients are not.
 
 Columns that are zero in all classes, and want to stay there, can be left out: the minimum on the others is the minimum
 of all if it leaves them so. Which these are is told by a gradient of all. So the problem is solved on a few columns,
@@ -16,9 +16,11 @@ from ._problem import RoundProblem
 from ._region import Region
 from ._typing import FloatArray, IntArray
 
-# Columns to begin with, and the share of all from which on nothing is gained.
+# Columns to begin with, and the share of all from which on nothing is gained; that of data with so many entries, half a
+# gigabyte, of which no large part is to be copied.
 _FEWEST = 64
-_MOST_OF_ALL = 0.5
+_MOST_OF_ALL, _MOST_OF_LARGE = 0.5, 0.125
+_LARGE = 1 << 26
 
 
 class WorkingSet:
@@ -39,7 +41,9 @@ class WorkingSet:
     @property
     def helps(self) -> bool:
         """Whether there are some, but not so many that all would do as well."""
-        return 0 < len(self.columns) <= _MOST_OF_ALL * self.problem.coordinates.rank
+        large = self.problem.objective.samples.n_entries > _LARGE
+        most = _MOST_OF_LARGE if large else _MOST_OF_ALL
+        return 0 < len(self.columns) <= most * self.problem.coordinates.rank
 
     def grow(self, psi: FloatArray, slope: FloatArray, keep: bool) -> float:
         """Take columns that are not zero, and as many of those outside that want to move most.

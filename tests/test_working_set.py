@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_mle import SoftmaxMLEClassifier, _minimize, _steps
+from sklearn_mle import SoftmaxMLEClassifier, _minimize, _steps, _working_set
 
 WIDE = 400
 
@@ -136,6 +136,17 @@ def test_where_most_columns_matter_all_are_taken(sets):
     assert np.count_nonzero(model.coef_.any(axis=0)) > 150
     assert np.abs(weights).max() <= 1e-5
     assert max(sets) <= 150
+
+
+def test_no_large_part_of_large_data_is_copied(sets, monkeypatch):
+    X, y = wide(p=1200, K=2)
+    monkeypatch.setattr(_working_set, "_LARGE", 1000)
+    model = SoftmaxMLEClassifier(C=3.0, l1_ratio=0.2).fit(X, y)
+    weights, _ = subgradient(model, X, y)
+    assert sets
+    assert max(sets) <= 150
+    assert np.count_nonzero(model.coef_) > 150
+    assert np.abs(weights).max() <= 1e-4
 
 
 def test_iterations_that_run_out_are_told(sets):
