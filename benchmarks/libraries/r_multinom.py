@@ -11,14 +11,14 @@ import numpy as np
 from benchmarks.libraries import Fit, decades
 
 
-def run_script(script, X, y, *numbers):
+def run_script(script, X, y, *numbers, timeout=None):
     """What a script in R of this folder, given data and numbers, has written as JSON."""
     with tempfile.TemporaryDirectory() as folder:
         data, out = Path(folder) / "data.bin", Path(folder) / "fit.json"
         data.write_bytes(np.asfortranarray(X).tobytes("F") + y.astype("<f8").tobytes())
         arguments = [str(number) for number in (*X.shape, *numbers)]
         command = ["Rscript", str(Path(__file__).with_name(script)), str(data), *arguments, str(out)]
-        run = subprocess.run(command, capture_output=True, text=True)
+        run = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
         if run.returncode:
             raise RuntimeError(run.stderr.strip()[-200:])
         return json.loads(out.read_text())
