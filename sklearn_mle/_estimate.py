@@ -18,7 +18,7 @@ from ._kept import round_problem
 from ._layout import Layout
 from ._memory import CurvatureMemory, remembered
 from ._methods import Method, Solution, Solver
-from ._minimize import finished, polish, samples_in_region, solve, works_on_columns
+from ._minimize import describe_auto, finished, polish, solve
 from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates, rewhitened
@@ -26,7 +26,6 @@ from ._problem import RoundProblem
 from ._samples import Block, Samples
 from ._separation import SeparationFinding
 from ._softmax import ABSENT_LOGIT
-from ._steps import describe_steps
 from ._typing import Design, FloatArray, IntArray, Targets
 
 # Iterations of solver="auto" after which it takes coordinates in which the problem is round where it has come to.
@@ -129,13 +128,7 @@ def _estimate(
     resolution = float(np.finfo(samples.dtype).eps)
     controls = Controls(tol, max_iter, resolution, dict(options or {}), setting.box, setting.l1, history)
     if say is not None:
-        auto = schedule.name
-        if setting.box is not None:
-            sampled = samples_in_region(problem, schedule)
-            auto = describe_steps(problem, schedule.sample_terms if sampled else 0) + schedule.first
-            if works_on_columns(problem, schedule, controls):
-                auto = f"the columns that are not zero for as long as they are few, then {auto}"
-        words = solver.name if isinstance(solver, Method) else solver or auto
+        words = solver.name if isinstance(solver, Method) else solver or describe_auto(problem, schedule, controls)
         say(f"{problem.size} free parameters, solver: {words}")
     # Where these run out new coordinates may help.
     few = _PATIENT_ITERATIONS if solver is None and _may_move(model, setting) else max_iter

@@ -25,7 +25,7 @@ from ._proximal import StepSolver, minimize_proximal_newton
 from ._region import Region
 from ._sampled import run_quasi_newton, start_from_sample, start_in_region
 from ._split import SplitProblem
-from ._steps import End, model_steps, step_price
+from ._steps import End, describe_steps, model_steps, step_price
 from ._typing import FloatArray
 from ._working_set import WorkingSet
 
@@ -71,7 +71,18 @@ def solve(
     return _run_certified(problem, schedule, solver, controls, start)
 
 
-def samples_in_region(problem: RoundProblem, schedule: CurvatureSchedule) -> bool:
+def describe_auto(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls) -> str:
+    """What "auto" chooses, in words."""
+    if controls.bounds is None:
+        return schedule.name
+    terms = schedule.sample_terms if _samples_in_region(problem, schedule) else 0
+    words = describe_steps(problem, terms) + schedule.first
+    if _works_on_columns(problem, schedule, controls):
+        words = f"the columns that are not zero for as long as they are few, then {words}"
+    return words
+
+
+def _samples_in_region(problem: RoundProblem, schedule: CurvatureSchedule) -> bool:
     """Whether "auto" begins with a sample of the rows under penalties and bounds.
 
     Not in single precision: what a start that is led astray has to make good drowns in rounding there.
@@ -96,12 +107,12 @@ def _solve_auto(
     if controls.bounds is not None:
         region = _region(problem, controls)
         n_iter = len(controls.history.objective)
-        if works_on_columns(problem, schedule, controls):
+        if _works_on_columns(problem, schedule, controls):
             solution, start, at = _solve_on_columns(problem, schedule, controls, start, at, region)
             if solution is not None:
                 return solution
         moved = len(controls.history.objective) > n_iter
-        if samples_in_region(problem, schedule) and not moved:
+        if _samples_in_region(problem, schedule) and not moved:
             start, at, steps = start_in_region(problem, schedule, controls, start, region)
         else:
             hessian = None if memory is None or moved else memory.hessian(problem)
@@ -121,13 +132,13 @@ def _solve_auto(
     return polish(problem, schedule, controls, start, at=at)
 
 
-def works_on_columns(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls) -> bool:
+def _works_on_columns(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls) -> bool:
     """Whether "auto" begins with few of the columns: where there are many, and not very many rows for them.
 
     Those, of which a sample is a start, leave few coefficients at zero.
     """
     penalised = controls.l1 is not None and bool(controls.l1.any())
-    return penalised and problem.coordinates.rank >= _MANY_COLUMNS and not samples_in_region(problem, schedule)
+    return penalised and problem.coordinates.rank >= _MANY_COLUMNS and not _samples_in_region(problem, schedule)
 
 
 def _solve_on_columns(
