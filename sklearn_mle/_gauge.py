@@ -22,8 +22,7 @@ class Gauge:
         self._blocks: Callable[[Any], Any] = coordinates.blocks
         self._rank = coordinates.rank
         self._exists = len(coordinates.basis) > 1
-        boxed = bool(np.isfinite(region.lower).any() or np.isfinite(region.upper).any())
-        self._is_free = self._exists and not boxed and bool(region.l1.any())
+        self._is_free = self._exists and not region.is_boxed and bool(region.l1.any())
         self._l1 = coordinates.blocks(region.l1)[0, : self._rank]
         self._ridge = problem.penalty_metric
         self._has_ridge = bool(self._ridge.any())

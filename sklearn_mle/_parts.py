@@ -30,38 +30,32 @@ class PartialSolver:
 
     def __init__(self, matrix: FloatArray) -> None:
         self._matrix = matrix
-        self._diagonal = np.diag(matrix)
-        self._at: tuple[IntArray, float] | None = None
+        self._at: IntArray | None = None
         self._base: IntArray = np.empty(0, dtype=np.intp)
-        self._shift = -1.0
         self._factor: DenseCurvature | None = None
         self._change: _Change | None = None
 
-    def solve(self, coordinates: IntArray, rhs: FloatArray, shift: float = 0.0) -> FloatArray:
-        """(H + shift diag(H))^-1 rhs on some coordinates, of which `rhs` has the entries."""
+    def solve(self, coordinates: IntArray, rhs: FloatArray) -> FloatArray:
+        """H^-1 rhs on some coordinates, of which `rhs` has the entries."""
         if not len(coordinates):
             return np.zeros(0)
-        if self._at is None or self._at[1] != shift or not np.array_equal(self._at[0], coordinates):
-            self._move_to(coordinates, shift)
+        if self._at is None or not np.array_equal(self._at, coordinates):
+            self._move_to(coordinates)
         assert self._factor is not None
         return self._factor.solve(rhs) if self._change is None else self._change.solve(self._factor, rhs)
 
-    def _move_to(self, coordinates: IntArray, shift: float) -> None:
-        self._at = coordinates, shift
+    def _move_to(self, coordinates: IntArray) -> None:
+        self._at = coordinates
         self._change = None
-        if self._factor is not None and shift == self._shift and len(coordinates) > _SMALL:
+        if self._factor is not None and len(coordinates) > _SMALL:
             left = np.flatnonzero(~np.isin(self._base, coordinates, assume_unique=True))
             added = ~np.isin(coordinates, self._base, assume_unique=True)
             if len(left) + np.count_nonzero(added) <= _MOST_CHANGED * len(coordinates):
                 if len(left) or added.any():
-                    self._change = _Change(
-                        self._matrix, shift * self._diagonal, self._factor, self._base, left, coordinates, added
-                    )
+                    self._change = _Change(self._matrix, self._factor, self._base, left, coordinates, added)
                 return
         block = self._matrix.take(coordinates, axis=0).take(coordinates, axis=1)
-        if shift:
-            block[np.diag_indices_from(block)] += shift * self._diagonal[coordinates]
-        self._base, self._shift, self._factor = coordinates, shift, DenseCurvature(block)
+        self._base, self._factor = coordinates, DenseCurvature(block)
 
 
 class _Change:
@@ -69,7 +63,7 @@ class _Change:
 
     Parameters
     ----------
-    matrix, lift : H, and what is added to its diagonal
+    matrix : H
     factor, base : the factor of its part on the coordinates B
     left : places in `base` of R
     coordinates, added : the new set, and which of it are A
@@ -78,7 +72,6 @@ class _Change:
     def __init__(
         self,
         matrix: FloatArray,
-        lift: FloatArray,
         factor: DenseCurvature,
         base: IntArray,
         left: IntArray,
@@ -95,8 +88,7 @@ class _Change:
         columns[left, self._n_added + np.arange(len(left))] = 1.0
         self._columns = factor.whiten(columns)
         small = self._columns.T @ self._columns
-        corner = matrix[np.ix_(entering, entering)] + np.diag(lift[entering])
-        small[: self._n_added, : self._n_added] -= corner
+        small[: self._n_added, : self._n_added] -= matrix[np.ix_(entering, entering)]
         self._small = linalg.lu_factor(small)
 
     def solve(self, factor: DenseCurvature, rhs: FloatArray) -> FloatArray:

@@ -7,29 +7,30 @@ the coordinates that are not held at zero or at a bound leads to the minimum. It
 orthant cut off (Bertsekas, 1982, SIAM J. Control Optim. 20(2)), changes many signs at a time. Where that gains less
 than a fair share of what the step promises, coordinates that it would move uphill are held, and the least point on the
 way is taken (Lee, Battle, Raina & Ng, 2007, NeurIPS 19): there the objective is a piecewise parabola, which falls at
-first. Where that gains too little as well, as H has next to no curvature in the coordinates that are free together, a
-share of its diagonal is added for the next step.
+first. Where that gains too little as well, or goes on for long, as it does where H has next to no curvature in some of
+the coordinates, an interior point method (`_interior`), which has no signs to search for, comes near the minimum.
 """
 
 import numpy as np
 
 from ._gauge import Gauge
+from ._interior import interior_minimum
 from ._parts import PartialSolver
 from ._region import Region
 from ._typing import BoolArray, FloatArray, IntArray
 
 # Nats that are none.
 _NOTHING = 1e-15
-# Steps, and the operations of their factors, after which what has been gained will do.
-_MAX_STEPS = 50
-_LEAST_STEPS = 20
-_MAX_WORK = 3e10
+# Steps after which what has been gained will do.
+_MAX_STEPS = 20
 # Coordinates that may leave zero or a bound in one step, beside twice as many as are free.
 _MOST_ENTERING = 128
 # Of what a step promises, the share that is fair.
-_FAIR = 0.05
-# Share of the diagonal that is added: at first, by what it changes, and its limits.
-_SHIFT, _SHIFT_FACTOR, _SHIFTS = 1e-4, 10.0, (1e-6, 1.0)
+_FAIR = 0.1
+# Steps after which no more coordinates are held by and by.
+_PATIENCE = 4
+# Of what may be left, the share that is left by an interior point method.
+_SHARE = 0.1
 
 
 class Quadratic:
@@ -70,32 +71,31 @@ class Quadratic:
         search = _Search(self.hessian, self._region, x, g)
         if guess is not None:
             search.take(guess)
-        shift, left = 0.0, 0.0
-        for self.n_steps in range(int(np.clip(_MAX_WORK / max(1, len(x)) ** 3, _LEAST_STEPS, _MAX_STEPS))):
+        left = 0.0
+        for self.n_steps in range(_MAX_STEPS):
             if self._gauge is not None:
                 search.take(self._gauge.settled(search.u))
             slope, held = search.slope(), self._region.held(search.u)
             free, complete = self._free(search.u, slope, held)
-            step = self._step(free, slope, shift)
+            step = self._step(free, slope)
             left = -0.5 * float(slope @ step)
             if complete and 2 * left <= self._solved * search.gain + _NOTHING:
-                if not shift:
-                    break
-                shift = 0.0
-                continue
-            fair = _FAIR * left
+                break
             gained = search.take(search.cut(step, slope))
-            if gained <= fair:
-                gained = self._follow(search, shift)
-            shift = _adapted(shift, gained > fair)
+            if gained <= _FAIR * left and self.n_steps < _PATIENCE:
+                gained += self._follow(search)
+            if gained <= _FAIR * left:
+                gained += search.take(self._interior(search, free))
+            if not gained:
+                break
         return search.u, search.gain + left
 
-    def _follow(self, search: "_Search", shift: float) -> float:
+    def _follow(self, search: "_Search") -> float:
         """Go to the least point on the way of a step on coordinates of which each leaves zero, or a bound, downhill."""
         slope, held = search.slope(), self._region.held(search.u)
         free, _ = self._free(search.u, slope, held)
         while len(free):
-            step = self._step(free, slope, shift)
+            step = self._step(free, slope)
             wrong = held[free] & (step[free] * slope[free] >= 0)
             if not wrong.any():
                 return search.take(search.way(step, slope), search.cut(step, slope))
@@ -103,10 +103,17 @@ class Quadratic:
             free = free[~wrong]
         return 0.0
 
-    def _step(self, free: IntArray, slope: FloatArray, shift: float) -> FloatArray:
+    def _step(self, free: IntArray, slope: FloatArray) -> FloatArray:
         step = np.zeros_like(slope)
-        step[free] = -self._parts.solve(free, slope[free], shift)
+        step[free] = -self._parts.solve(free, slope[free])
         return step
+
+    def _interior(self, search: "_Search", free: IntArray) -> FloatArray:
+        """The minimum on some coordinates, by an interior point method."""
+        part = self.hessian.take(free, axis=0).take(free, axis=1)
+        end = search.u.copy()
+        end[free] = interior_minimum(part, self._region.on(free), end[free], search.q[free], self._solved * _SHARE)
+        return end
 
     def _free(self, u: FloatArray, slope: FloatArray, held: BoolArray) -> tuple[IntArray, bool]:
         """Coordinates that are to move, and whether none that wants to is left out."""
@@ -122,25 +129,18 @@ class Quadratic:
         return np.flatnonzero(free), complete
 
 
-def _adapted(shift: float, fair: bool) -> float:
-    """The share of the diagonal for the next step; none once more where the largest was of no help."""
-    if fair:
-        return shift / _SHIFT_FACTOR if shift > _SHIFTS[0] else 0.0
-    return max(_SHIFT_FACTOR * shift, _SHIFT) if shift < _SHIFTS[1] else 0.0
-
-
 class _Search:
     """A point u on the way from x, with the gradient q of the smooth part there, and what has been gained."""
 
     def __init__(self, hessian: FloatArray, region: Region, x: FloatArray, g: FloatArray) -> None:
         self._hessian = hessian
         self._region = region
-        self.u, self._q = x, g
+        self.u, self.q = x, g
         self.gain = 0.0
 
     def slope(self) -> FloatArray:
         """The subgradient of least norm."""
-        return self._region.slope(self.u, self._q)
+        return self._region.slope(self.u, self.q)
 
     def take(self, *ends: FloatArray) -> float:
         """Go to the lowest of some points, if it is lower than u; the nats that are gained."""
@@ -151,11 +151,11 @@ class _Search:
                 continue
             product = self._hessian @ change
             l1 = self._region.l1 @ (np.abs(end) - np.abs(self.u))
-            gained = -float(self._q @ change + 0.5 * (change @ product) + l1)
+            gained = -float(self.q @ change + 0.5 * (change @ product) + l1)
             if gained > most:
                 best, most = (end, product), gained
         if best is not None:
-            self.u, self._q = best[0], self._q + best[1]
+            self.u, self.q = best[0], self.q + best[1]
             self.gain += most
         return most
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._typing import BoolArray, FloatArray
+from ._typing import BoolArray, FloatArray, IntArray
 
 
 class Region:
@@ -15,6 +15,16 @@ class Region:
 
     def __init__(self, l1: FloatArray, lower: FloatArray, upper: FloatArray) -> None:
         self.l1, self.lower, self.upper = l1, lower, upper
+
+    @property
+    def is_boxed(self) -> bool:
+        """Whether there are bounds, beside those of coordinates that are fixed."""
+        bounded = np.isfinite(self.lower) | np.isfinite(self.upper)
+        return bool(np.any(bounded & (self.lower < self.upper)))
+
+    def on(self, coordinates: IntArray) -> "Region":
+        """That of some coordinates."""
+        return Region(self.l1[coordinates], self.lower[coordinates], self.upper[coordinates])
 
     def penalty(self, x: FloatArray) -> float:
         """Sum of l1_j |x_j|."""

@@ -13,9 +13,8 @@ def matrix_of(d, condition, seed=0):
     return (rotation * np.geomspace(1, 1 / condition, d)) @ rotation.T
 
 
-def expected(matrix, coordinates, rhs, shift):
-    block = matrix[np.ix_(coordinates, coordinates)]
-    return np.linalg.solve(block + shift * np.diag(np.diag(block)), rhs)
+def expected(matrix, coordinates, rhs):
+    return np.linalg.solve(matrix[np.ix_(coordinates, coordinates)], rhs)
 
 
 @pytest.fixture
@@ -32,9 +31,8 @@ def factors(monkeypatch):
     return sizes
 
 
-@pytest.mark.parametrize("shift", [0.0, 1e-3])
 @pytest.mark.parametrize(("left", "added"), [(0, 0), (7, 0), (0, 9), (6, 8), (20, 15)])
-def test_few_changes_take_no_new_factor(factors, left, added, shift):
+def test_few_changes_take_no_new_factor(factors, left, added):
     rng = np.random.default_rng(left + 100 * added)
     matrix = matrix_of(500, 1e4)
     order = rng.permutation(500)
@@ -42,20 +40,20 @@ def test_few_changes_take_no_new_factor(factors, left, added, shift):
     solver = PartialSolver(matrix)
     for coordinates in (first, second, first):
         rhs = rng.normal(size=len(coordinates))
-        found = solver.solve(coordinates, rhs, shift)
-        np.testing.assert_allclose(found, expected(matrix, coordinates, rhs, shift), rtol=1e-8, atol=1e-8)
+        found = solver.solve(coordinates, rhs)
+        np.testing.assert_allclose(found, expected(matrix, coordinates, rhs), rtol=1e-8, atol=1e-8)
     assert factors == [400]
 
 
-def test_many_changes_or_another_shift_take_a_new_factor(factors):
+def test_many_changes_take_a_new_factor(factors):
     matrix = matrix_of(500, 1e4)
     rng = np.random.default_rng(1)
     solver = PartialSolver(matrix)
-    for coordinates, shift in ((np.arange(300), 0.0), (np.arange(100, 450), 0.0), (np.arange(100, 450), 0.1)):
+    for coordinates in (np.arange(300), np.arange(100, 450)):
         rhs = rng.normal(size=len(coordinates))
-        found = solver.solve(coordinates, rhs, shift)
-        np.testing.assert_allclose(found, expected(matrix, coordinates, rhs, shift), rtol=1e-8, atol=1e-8)
-    assert factors == [300, 350, 350]
+        found = solver.solve(coordinates, rhs)
+        np.testing.assert_allclose(found, expected(matrix, coordinates, rhs), rtol=1e-8, atol=1e-8)
+    assert factors == [300, 350]
 
 
 def test_no_coordinates():
