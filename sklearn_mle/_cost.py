@@ -17,6 +17,8 @@ _CALLS = 2e4
 _WHITE_ROW, _WHITE_COLUMN, _WHITE_PAIR = 10.0, 2.4, 0.06
 # A term that is drawn, and a column of it.
 _TERM, _TERM_COLUMN = 200.0, 6.0
+# A row and a coordinate, and a pair of them; factors of a quadratic on some coordinates.
+_COORDINATE, _PRODUCT, _PARTIAL_FACTORS = 3.0, 0.025, 10
 # Beyond this the d x d matrix is not formed.
 MAX_EXACT_SIZE = 3000
 # Of a triangular factor, d^3 / 3 multiplications.
@@ -44,6 +46,15 @@ def exact_passes(problem: RoundProblem) -> float:
     n_logits, q = problem.coordinates.shape
     pairs = n_logits * (n_logits + 1) // 2
     return problem.objective.samples.n_rows * moments_time(pairs, q) / pass_time(problem) + factor_passes(problem)
+
+
+def partial_passes(problem: RoundProblem, n_coordinates: int) -> float:
+    """The Hessian on so many coordinates, and the factors of its quadratic."""
+    n_logits = problem.coordinates.shape[0]
+    # All with all, and those of a class once more.
+    products = 1.0 + (1 / n_logits if n_logits > 1 else 0.0)
+    time = problem.objective.samples.n_rows * n_coordinates * (_COORDINATE + _PRODUCT * products * n_coordinates)
+    return (time + _PARTIAL_FACTORS * _FACTOR * n_coordinates**3) / pass_time(problem)
 
 
 def sampled_passes(problem: RoundProblem, n_terms: int) -> float:

@@ -12,7 +12,7 @@ from ._ahead import FAR_FROM_DONE, least_told_from_elsewhere, old_hessian_does
 from ._cost import exact_passes, factor_passes, pass_time
 from ._gauge import Gauge
 from ._problem import RoundProblem
-from ._proximal import DAMPING, NO_SLOPE, Proposal
+from ._proximal import DAMPING, NO_SLOPE, Proposal, straight_to
 from ._quadratic import Quadratic
 from ._region import Region
 from ._typing import FloatArray
@@ -116,15 +116,9 @@ class ExactSteps:
         return self.problem.hessian(x)
 
     def _proposal(self, x: FloatArray, g: FloatArray, end: FloatArray, gain: float, surely: bool = True) -> Proposal:
-        end = self.gauge.settled(end)
-        change = float(g @ (end - x)) + self.region.penalty(end) - self.region.penalty(x)
-        self._before, self._end = gain, end
-
-        def path(t: float) -> tuple[FloatArray, float]:
-            # At t = 1 what the model puts at zero or at a bound is there exactly.
-            return end if t == 1.0 else self.gauge.settled(x + t * (end - x)), t * change
-
-        return Proposal(end - x, gain, path, surely)
+        proposal = straight_to(end, x, g, gain, self.region, self.gauge, surely)
+        self._before, self._end = gain, proposal.path(1.0)[0]
+        return proposal
 
 
 def _filled(hessian: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._problem import RoundProblem
+from ._selection import Selection
 from ._softmax import curvature_product, nll_and_proba_of_wrong, nll_and_residual, one_hot, pair_weights
 from ._typing import FloatArray, IntArray
 
@@ -184,3 +185,10 @@ class KeptProblem(RoundProblem):
             weights *= self.objective.samples.w
         self.objective.n_passes += self._hessian_passes
         return self._assembled(square(moments_of_columns(weights, self._columns), len(self._columns)))
+
+    def hessian_on(self, psi: FloatArray, selection: Selection) -> FloatArray:
+        """Hessian by some of psi, (n, n)."""
+        proba = self._probabilities(psi)
+        hessian = selection.curvature(self._columns[selection.columns], proba, self.objective.samples.w)
+        self.objective.n_passes += self.objective.passes_of_moments(1, len(selection))
+        return self._with_prior(hessian, selection)

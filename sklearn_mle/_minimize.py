@@ -40,6 +40,7 @@ _CALLS_OF_SAMPLE = 1e6
 # Columns from which on few of them come first under an l1 penalty; what is left there of the first decrement, for as
 # long as others are missing; and what these promise, of `tol`, from which on hardly any are.
 _MANY_COLUMNS = 256
+_DENSE_COLUMNS_PER_ROW = 32
 _SHARE_OF_ROUGH = 1e-3
 _HARDLY_ANY = 1e-3
 # Passes over all columns that the last digits may cost on some.
@@ -76,7 +77,7 @@ def describe_auto(problem: RoundProblem, schedule: CurvatureSchedule, controls: 
     if controls.bounds is None:
         return schedule.name
     terms = schedule.sample_terms if _samples_in_region(problem, schedule) else 0
-    words = describe_steps(problem, terms) + schedule.first
+    words = describe_steps(problem, _region(problem, controls), terms) + schedule.first
     if _works_on_columns(problem, schedule, controls):
         words = f"the columns that are not zero for as long as they are few, then {words}"
     return words
@@ -135,10 +136,14 @@ def _solve_auto(
 def _works_on_columns(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls) -> bool:
     """Whether "auto" begins with few of the columns: where there are many, and not very many rows for them.
 
-    Those, of which a sample is a start, leave few coefficients at zero.
+    Those, of which a sample is a start, leave few coefficients at zero. Of dense columns, unless these are very many,
+    steps choose coordinates instead (`_support_steps`).
     """
+    samples = problem.objective.samples
+    least = _MANY_COLUMNS if samples.is_sparse else max(_MANY_COLUMNS, _DENSE_COLUMNS_PER_ROW * samples.n_rows)
+    many = problem.coordinates.rank >= least
     penalised = controls.l1 is not None and bool(controls.l1.any())
-    return penalised and problem.coordinates.rank >= _MANY_COLUMNS and not _samples_in_region(problem, schedule)
+    return many and penalised and not _samples_in_region(problem, schedule)
 
 
 def _solve_on_columns(
@@ -220,12 +225,13 @@ def polish(
     problem is small enough; `model_step` how to go on under penalties and bounds, where a part of the way is behind;
     `share`, there too, what may be left of the first decrement.
     """
-    target = polished if problem.size <= POLISHED_SIZE else controls.tol
+    is_small = problem.size <= POLISHED_SIZE
     if controls.resolution > np.finfo(np.float64).eps:
-        target = max(target, 0.01 * controls.tol)
+        polished = max(polished, 0.01 * controls.tol)
+    polished = min(polished, controls.tol)
     paired = Paired(problem.value_and_grad, None if at is None else (start, *at))
     options: dict[str, Any] = {
-        "target": min(target, controls.tol),
+        "target": polished if is_small else controls.tol,
         "tol": controls.tol,
         "resolution": controls.resolution,
         "maxiter": controls.left if max_iter is None else max_iter,
@@ -247,6 +253,8 @@ def polish(
         method = minimize_proximal_newton
         region = _region(problem, controls)
         options |= {
+            "target": polished,
+            "polish": is_small,
             "region": region,
             "share": share,
             "model_step": model_step or model_steps(problem, region, controls.tol, schedule.sample_terms),

@@ -249,6 +249,19 @@ class NegativeLogLikelihood:
         self.n_passes += self.passes_of_moments(n_pairs, q)
         return square(total, q)
 
+    def sum_of_moments(
+        self, theta: FloatArray, function: Callable[[Block, FloatArray], FloatArray], n_columns: int
+    ) -> FloatArray:
+        """Sum over blocks of second moments (n_columns, n_columns), made by a function of block and probabilities."""
+        kept = self._is_kept(theta)
+
+        def block_terms(block: Block) -> tuple[FloatArray]:
+            return (function(block, self._block_proba(theta, block, kept).astype(np.float64, copy=False)),)
+
+        (total,) = self.samples.sum(block_terms, max(1, n_columns))
+        self.n_passes += self.passes_of_moments(1, n_columns)
+        return total
+
     def passes_of_moments(self, n_pairs: float, q: int) -> float:
         """Second moments of q columns with so many weightings, by their operations over those of a pass."""
         return n_pairs * q * (q + 1) / 2 / (2 * self._n_outputs * self.samples.n_features)

@@ -60,10 +60,8 @@ class OrthantSteps:
         if self._end is not None:
             whole = np.array_equal(x, self._end)
             self._shift = float(np.clip(self._shift * (1 / _SHIFT_FACTOR if whole else _SHIFT_FACTOR), *_SHIFTS))
-        slope = region.slope(x, g)
+        slope, free = self._free(x, g)
         low, high = region.orthant(x, slope)
-        free = ~region.held(x) | (slope != 0)
-        self.gauge.hold(free, x, slope)
         step, gain = self._solve(x, slope, free, self._shift, *_LOOSE)
         if NO_SLOPE < gain <= self.tol:
             gain = self._certified(x, slope, gain)
@@ -74,6 +72,21 @@ class OrthantSteps:
 
         self._end = path(1.0)[0]
         return Proposal(step, gain, path, surely=self._shift >= _SHIFTS[1])
+
+    def solves_within(self, x: FloatArray, g: FloatArray, residual: float, n_products: int) -> bool:
+        """Whether conjugate gradients come to a residual, of the first, within so many products."""
+        slope, free = self._free(x, self.gauge.without_rounding(x, g))
+        objective = self.problem.objective
+        before = objective.n_passes
+        self._solve(x, slope, free, self._shift, residual, n_products)
+        return objective.n_passes - before < n_products
+
+    def _free(self, x: FloatArray, g: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """The subgradient of least norm, and the coordinates that are to move."""
+        slope = self.region.slope(x, g)
+        free = ~self.region.held(x) | (slope != 0)
+        self.gauge.hold(free, x, slope)
+        return slope, free
 
     def _certified(self, x: FloatArray, slope: FloatArray, gain: float) -> float:
         """The gain, where no more than `tol` is left by what no orthant hides; else what is left.

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg
 
 from ._layout import Layout, gauge_basis
 from ._samples import Samples
-from ._typing import FloatArray
+from ._typing import FloatArray, Scalar
 from ._whitening import Columns, columns_of, diagonal_transform, penalised_whitening, whitening
 
 # Above this many columns second moments cost more than they gain: only scales are taken.
@@ -90,8 +91,8 @@ class Coordinates:
         # Asked for at each evaluation, where a cached property takes a lock. The dataclass is frozen.
         self.__dict__.update(derived)
 
-    def blocks(self, psi: FloatArray) -> FloatArray:
-        """Psi as (M, q), a view."""
+    def blocks(self, psi: NDArray[Scalar]) -> NDArray[Scalar]:
+        """Psi, or what there is of each of its coordinates, as (M, q), a view."""
         return psi.reshape(self.shape[::-1]).T if self.by_feature else psi.reshape(self.shape)
 
     def flat(self, blocks: FloatArray) -> FloatArray:

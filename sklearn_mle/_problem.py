@@ -10,6 +10,8 @@ from ._layout import pair_basis
 from ._moments import together
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
+from ._samples import Block
+from ._selection import Selection
 from ._typing import FloatArray, IntArray
 
 # The Hessian that priced a step may be that of the point before.
@@ -98,6 +100,30 @@ class RoundProblem:
         theta, n_rows = self._theta(psi), self.objective.samples.n_rows
         by_column = together(self._pair_basis.shape[1], self.coordinates.shape[1])
         return self._hessian_of(partial(self.objective.pair_moments, theta), n_rows, by_column)
+
+    def hessian_on(self, psi: FloatArray, selection: Selection) -> FloatArray:
+        """Hessian by some of psi, (n, n), where T is diagonal and Q the identity (`box_coordinates`)."""
+        coordinates, objective = self.coordinates, self.objective
+        n_columns = len(selection.columns)
+        constant = coordinates.layout.fit_intercept and n_columns and selection.columns[-1] == coordinates.rank
+        columns = selection.columns[: n_columns - bool(constant)]
+        center, scale = coordinates.center[columns, None], coordinates.transform[columns, None]
+
+        def of_block(block: Block, proba: FloatArray) -> FloatArray:
+            white = np.empty((n_columns, proba.shape[1]))
+            np.subtract(block.columns(columns).T, center, out=white[: len(columns)])
+            white[: len(columns)] *= scale
+            if constant:
+                white[-1] = coordinates.constant
+            return selection.curvature(white, proba, block.w)
+
+        return self._with_prior(objective.sum_of_moments(self._theta(psi), of_block, len(selection)), selection)
+
+    def _with_prior(self, hessian: FloatArray, selection: Selection) -> FloatArray:
+        if self.has_prior:
+            whole = self.coordinates.flat(np.broadcast_to(self.penalty_metric, self.coordinates.shape))
+            hessian[np.diag_indices_from(hessian)] += whole[selection.flat]
+        return hessian
 
     def sampled_hessian(self, psi: FloatArray, n_terms: int) -> FloatArray:
         """Hessian by psi from about so many terms of its sum (`NegativeLogLikelihood.sampled_pair_moments`)."""

@@ -21,12 +21,17 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.optimize import OptimizeResult
 
+from ._gauge import Gauge
 from ._line_search import NOISE, TOLD_APART
 from ._region import Region
 from ._typing import FloatArray
 
 _ARMIJO = 1e-4
 _MAX_BACKTRACKS = 40
+# Of the objective, what is so small a part of it that it is no exponential's.
+_SMALL_PART = 0.01
+# So many times the objective is more than a model can gain, even roughly.
+_FAR_MORE = 10.0
 # Steps in the rounding of f that leave no less than this share of what was left are let be so many.
 _STALLED = 0.5
 _MAX_STALLS = 4
@@ -49,12 +54,40 @@ class Proposal:
     gain : nats that the model gains by it
     path : the point at a share t of the step, and the first-order change of the objective up to there
     surely : whether no other model would propose a step that leads down where this one does not
+    cheap : whether steps cost so little that the last digits are worth them
+    expected : nats that the step itself gains by the model, which may be far more than there is; 0 where it is not said
     """
 
     step: FloatArray
     gain: float
     path: Callable[[float], tuple[FloatArray, float]]
     surely: bool = True
+    cheap: bool = False
+    expected: float = 0.0
+
+
+def straight_to(
+    end: FloatArray,
+    x: FloatArray,
+    g: FloatArray,
+    gain: float,
+    region: Region,
+    gauge: Gauge,
+    surely: bool = True,
+    cheap: bool = False,
+    expected: float = 0.0,
+) -> Proposal:
+    """From x, where the smooth part has gradient g, straight to where the model has its minimum, and the gauge its own.
+
+    At t = 1 what the model puts at zero or at a bound is there exactly.
+    """
+    end = gauge.settled(end)
+    change = float(g @ (end - x)) + region.penalty(end) - region.penalty(x)
+
+    def path(t: float) -> tuple[FloatArray, float]:
+        return end if t == 1.0 else gauge.settled(x + t * (end - x)), t * change
+
+    return Proposal(end - x, gain, path, surely, cheap, expected)
 
 
 class StepSolver(Protocol):
@@ -80,6 +113,7 @@ def minimize_proximal_newton(
     model_step: StepSolver,
     target: float,
     tol: float,
+    polish: bool = True,
     share: float = 0.0,
     resolution: float = np.finfo(float).eps,
     maxiter: int = 1000,
@@ -98,6 +132,8 @@ def minimize_proximal_newton(
         Called with (x, g): a `Proposal` from the model at x.
     target, tol, resolution, maxiter
         As in `minimize_newton`; the decrement is the gain of the model.
+    polish : bool
+        Whether steps that are not cheap go on to the target, once the decrement is within `tol`.
     share : float
         Of the first decrement, what may be left.
 
@@ -121,9 +157,14 @@ def minimize_proximal_newton(
             target = max(target, share * decrement)
         rounding = resolution * abs(f)
         noise = NOISE * rounding
-        if decrement <= target:
+        # Of what falls like an exponential, as where rows are all but separated, the quadratic sees half.
+        enough = tol if decrement <= _SMALL_PART * f else 0.5 * tol
+        if decrement <= (target if polish or proposal.cheap else max(target, enough)):
             message, success = "the decrement is at the target", True
             break
+        if proposal.expected > _FAR_MORE * f and not proposal.surely:
+            # Far more than there is: neither the likelihood nor a penalty falls below zero.
+            continue
         # Where differences of f are rounding, steps are taken for as long as they leave less and less.
         least, n_stalls = (decrement, 0) if decrement < _STALLED * least else (least, n_stalls + 1)
         if n_stalls >= (_MAX_STALLS if whole else _MANY_STALLS) and decrement < TOLD_APART * rounding:

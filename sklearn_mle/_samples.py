@@ -29,6 +29,8 @@ _BLOCK_BYTES_OF_X = 1 << 23
 _BLOCK_ROWS = (512, 32000)
 # Columns that are made of a block, for moments, stay in a core's own cache.
 _COLUMN_BYTES = 1 << 19
+# More rows than columns at a time, so that adding up moments is less than their products; up to so many entries.
+_MANY_ENTRIES = 1 << 20
 # A block with fewer operations than this is not worth the hand-over to another thread, and the interpreter's lock.
 _THREAD_WORK = 7 << 19
 # So many products of moments take the time of one of an evaluation.
@@ -75,6 +77,11 @@ class Block:
         """The rows (B, p), dense and float64."""
         rows = self.X.toarray() if sparse.issparse(self.X) else self.X
         return rows.astype(np.float64, copy=False)
+
+    def columns(self, chosen: IntArray) -> FloatArray:
+        """Some columns of the rows, (B, n_chosen), dense."""
+        some = self.X[:, chosen]
+        return some.toarray() if sparse.issparse(some) else some
 
     def features(self, center: FloatArray, transform: FloatArray | None, with_one: bool = False) -> FloatArray:
         """Whitened columns transform' (x - center), shape (r, B), float64; `transform` is (p, r), (p,), or none.
@@ -295,7 +302,7 @@ class Samples:
         if not n_columns:
             self.each(function, total.add)
             return tuple(total.parts)
-        width = max(_BLOCK_ROWS[0], _COLUMN_BYTES // (8 * n_columns))
+        width = max(_BLOCK_ROWS[0], _COLUMN_BYTES // (8 * n_columns), min(2 * n_columns, _MANY_ENTRIES // n_columns))
 
         def in_pieces(block: Block) -> list[Any]:
             of_block = _Total()

@@ -8,13 +8,15 @@ from enum import Enum, auto
 
 import numpy as np
 
-from ._cost import MAX_EXACT_SIZE, exact_passes, factor_passes
+from ._cost import MAX_EXACT_SIZE, exact_passes, factor_passes, partial_passes
 from ._exact_steps import ExactSteps
 from ._gauge import Gauge
+from ._history import POLISHED_NATS
 from ._orthants import OrthantSteps
 from ._problem import RoundProblem
 from ._proximal import NO_SLOPE, Proposal, StepSolver
 from ._region import Region
+from ._support_steps import SupportSteps
 from ._typing import FloatArray
 
 # Passes that a Hessian and its factors may cost for every step to have them. Where they
@@ -25,6 +27,13 @@ _NEAR_NATS, _VERY_NEAR_NATS = 0.03, 1e-6
 _FACTORS = 4
 _MANY_STEPS = 10.0
 _MAX_ORTHANT_STEPS = 150
+# Residual to which conjugate gradients come in so few products where columns are as good as independent.
+_EASY = 1e-2, 15
+# Passes up to which a step on some coordinates is worth it far from the end, and how many such steps the end takes.
+_MOST_PASSES, _LAST_STEPS = 200.0, 2.0
+# Products of a step by conjugate gradients that are too many for its columns to be as good as independent, and of what
+# was left before, what may be left.
+_MANY_PRODUCTS, _LESS = 50, 0.9
 
 
 class End(Enum):
@@ -60,13 +69,79 @@ def model_steps(
     """
     gauge = Gauge(problem, region)
     if problem.size > MAX_EXACT_SIZE:
-        return OrthantSteps(problem, region, gauge, tol)
-    exact = ExactSteps(problem, region, gauge, n_terms, hessian)
-    if n_terms or step_price(problem) <= _FEW_PASSES:
-        return exact
-    certifies = tol if end is End.WITHIN_TOL else -np.inf
-    orthant = OrthantSteps(problem, region, gauge, certifies, int(step_price(problem)))
-    return _FirstInOrthants(problem, orthant, exact, end)
+        steps: StepSolver = OrthantSteps(problem, region, gauge, tol)
+    else:
+        exact = ExactSteps(problem, region, gauge, n_terms, hessian)
+        if n_terms or step_price(problem) <= _FEW_PASSES:
+            return exact
+        certifies = tol if end is End.WITHIN_TOL else -np.inf
+        orthant = OrthantSteps(problem, region, gauge, certifies, int(step_price(problem)))
+        steps = _FirstInOrthants(problem, orthant, exact, end)
+    return _SupportByCost(problem, region, gauge, tol) if _keeps_few(problem, region) else steps
+
+
+def _keeps_few(problem: RoundProblem, region: Region) -> bool:
+    """Whether steps are on the coordinates that are not zero: of dense columns, which make a Hessian on few cheap."""
+    return not (problem.objective.samples.is_sparse or region.is_boxed) and bool(region.l1.any())
+
+
+class _SupportByCost:
+    """Steps on the coordinates that are not held, where conjugate gradients in orthants do not cost less.
+
+    They do where columns are as good as independent, for as long as they take few products and gain less and less, and
+    where very many coordinates are not held; then until what is left to gain by them costs more than two steps with the
+    Hessian.
+    """
+
+    hessian = None
+
+    def __init__(self, problem: RoundProblem, region: Region, gauge: Gauge, tol: float) -> None:
+        self._problem = problem
+        self._support = SupportSteps(problem, region, gauge, tol)
+        self._orthant = OrthantSteps(problem, region, gauge, tol if problem.size > MAX_EXACT_SIZE else -np.inf)
+        undetermined = problem.objective.samples.n_rows < problem.coordinates.shape[1]
+        self._near = _VERY_NEAR_NATS if undetermined else _NEAR_NATS
+        # Whether columns are as good as independent: not known yet.
+        self._easy: bool | None = None
+        # Of steps by conjugate gradients: what was left before the last and at it, passes of it, and of all.
+        self._before = self._left = np.inf
+        self._last = self._spent = 0.0
+        self._no_more_orthants = False
+
+    def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
+        """The step from x, where the smooth part has gradient g."""
+        n, n_all = self._support.n_chosen(x, g)
+        if n > MAX_EXACT_SIZE:
+            return self._orthant(x, g)
+        price = partial_passes(self._problem, n)
+        dear = price > _MOST_PASSES
+        near = self._left <= self._near and self._passes_left() > _LAST_STEPS * price
+        self._no_more_orthants = self._no_more_orthants or near or self._spent > _MANY_STEPS * price
+        if self._no_more_orthants or not (dear or self._is_easy(x, g, n_all)):
+            return self._support(x, g)
+        objective = self._problem.objective
+        before = objective.n_passes
+        proposal = self._orthant(x, g)
+        self._last = objective.n_passes - before
+        self._spent += self._last
+        self._before, self._left = self._left, proposal.gain
+        self._easy = self._last <= _MANY_PRODUCTS and self._left <= _LESS * self._before
+        return proposal if self._easy or dear else self._support(x, g)
+
+    def _passes_left(self) -> float:
+        """Passes of steps by conjugate gradients to the last digits, each like the last."""
+        if self._left <= POLISHED_NATS:
+            return 0.0
+        if self._left >= self._before:
+            return np.inf
+        return self._last * float(np.log(self._left / POLISHED_NATS) / np.log(self._before / self._left))
+
+    def _is_easy(self, x: FloatArray, g: FloatArray, n_all: int) -> bool:
+        if n_all > MAX_EXACT_SIZE or partial_passes(self._problem, n_all) <= _FEW_PASSES:
+            return False
+        if self._easy is None:
+            self._easy = self._orthant.solves_within(x, g, *_EASY)
+        return self._easy
 
 
 class _FirstInOrthants:
@@ -127,12 +202,14 @@ class _FirstInOrthants:
         return spent * np.log(gain / tol) < self._price * np.log(before / gain)
 
 
-def describe_steps(problem: RoundProblem, n_terms: int) -> str:
+def describe_steps(problem: RoundProblem, region: Region, n_terms: int) -> str:
     """What `model_steps` chooses, in words."""
     if n_terms:
         return f"proximal Newton steps with {n_terms} terms of the Hessian, then with all of it"
     if problem.size <= MAX_EXACT_SIZE and step_price(problem) <= _FEW_PASSES:
         return "proximal Newton steps with the exact Hessian"
+    if _keeps_few(problem, region):
+        return "proximal Newton steps with the Hessian on the coordinates that are not zero, or by conjugate gradients"
     last = ", then with the exact Hessian" if problem.size <= MAX_EXACT_SIZE else ""
     return f"proximal Newton steps by conjugate gradients in one orthant after the other{last}"
 

@@ -12,7 +12,7 @@ Arrays of one block of B rows are class-major, (J, B): a reduction over classes 
 contiguous rows.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 BoolArray: TypeAlias = NDArray[np.bool_]
+# The entries of arrays that come back as what they were.
+Scalar = TypeVar("Scalar", bound=np.generic)
 # Class indices (n,) or a distribution over the classes for each row.
 Targets: TypeAlias = NDArray[Any]
 # A dense array or any SciPy sparse matrix or array; only `_samples` asks which.

@@ -142,14 +142,20 @@ def test_near_the_end_the_hessian_is_kept(monkeypatch):
         ((200, 4, 3), {"bounds": (-1, 1)}, "proximal Newton steps with the exact Hessian"),
         ((30_000, 25, 4), {"C": 1.0, "l1_ratio": 1.0}, "terms of the Hessian, then with all of it"),
         ((30_000, 3, 2), {"C": 1.0, "l1_ratio": 1.0}, "proximal Newton steps with the exact Hessian"),
-        ((100, 300, 2), {"C": 0.1, "l1_ratio": 1.0}, "the columns that are not zero for as long as they are few"),
-        ((300, 150, 5), {"C": 1.0, "l1_ratio": 1.0}, "one orthant after the other, then with the exact Hessian"),
+        ((300, 150, 5), {"C": 1.0, "l1_ratio": 1.0}, "the Hessian on the coordinates that are not zero"),
+        ((300, 150, 5), {"bounds": (-1, 1)}, "one orthant after the other, then with the exact Hessian"),
     ],
     ids=str,
 )
 def test_verbose_says_which_steps(shape, how, said, capsys):
     SoftmaxMLEClassifier(verbose=1, **how).fit(*drawn(*shape))
     assert said in capsys.readouterr().out
+
+
+def test_verbose_says_that_sparse_columns_come_by_and_by(capsys):
+    X, y = drawn(100, 300, 2)
+    SoftmaxMLEClassifier(verbose=1, C=0.1, l1_ratio=1.0).fit(sparse.csr_array(X), y)
+    assert "the columns that are not zero for as long as they are few" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("how", [{}, {"C": 1.0, "l1_ratio": 1.0}], ids=str)

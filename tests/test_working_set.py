@@ -1,4 +1,4 @@
-"""Under an l1 penalty, columns by and by: the subgradient of all of them as an oracle, and the way that takes all."""
+"""Under an l1 penalty, sparse columns by and by: the subgradient of all as an oracle, and the way that takes all."""
 
 import numpy as np
 import pytest
@@ -19,6 +19,11 @@ def wide(n=120, p=WIDE, K=3, signal=8):
     y = (X @ B + rng.gumbel(size=(n, K))).argmax(axis=1)
     y[:K] = np.arange(K)
     return X, y
+
+
+def sparse_wide(**shape):
+    X, y = wide(**shape)
+    return sparse.csr_array(X), y
 
 
 def n_outputs(K):
@@ -58,10 +63,9 @@ def sets(monkeypatch):
 
 @pytest.mark.parametrize("K", [2, 3, 5])
 @pytest.mark.parametrize(("C", "l1_ratio"), [(0.1, 1.0), (1.0, 1.0), (0.3, 0.5)])
-@pytest.mark.parametrize("as_rows", [np.asarray, sparse.csr_array])
-def test_the_subgradient_of_all_columns_certifies(K, C, l1_ratio, as_rows, sets):
-    X, y = wide(K=K)
-    model = SoftmaxMLEClassifier(C=C, l1_ratio=l1_ratio).fit(as_rows(X), y)
+def test_the_subgradient_of_all_columns_certifies(K, C, l1_ratio, sets):
+    X, y = sparse_wide(K=K)
+    model = SoftmaxMLEClassifier(C=C, l1_ratio=l1_ratio).fit(X, y)
     weights, intercepts = subgradient(model, X, y)
     assert sets
     assert max(sets) <= WIDE / 2
@@ -86,7 +90,7 @@ def test_the_subgradient_of_all_columns_certifies(K, C, l1_ratio, as_rows, sets)
 )
 @pytest.mark.parametrize("K", [2, 4])
 def test_ends_where_steps_on_all_columns_do(how, K, sets, monkeypatch):
-    X, y = wide(K=K)
+    X, y = sparse_wide(K=K)
     w = np.random.default_rng(1).exponential(size=len(y))
     found = SoftmaxMLEClassifier(C=0.3, **how).fit(X, y, sample_weight=w)
     assert sets
@@ -99,20 +103,17 @@ def test_ends_where_steps_on_all_columns_do(how, K, sets, monkeypatch):
     assert found.nll_ == pytest.approx(expected.nll_, rel=1e-6)
 
 
-def test_units_and_places_of_the_columns_change_nothing(sets):
+def test_units_of_the_columns_change_nothing(sets):
     X, y = wide()
     units = 10.0 ** np.random.default_rng(2).uniform(-1, 1, WIDE)
-    plain = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0).fit(X, y)
-    moved = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0).fit(X + 1e7 * (np.arange(WIDE) % 3), y)
-    np.testing.assert_allclose(moved.coef_, plain.coef_, atol=1e-5)
-    assert len(sets) > 2
-    scaled = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0).fit(X * units, y)
+    scaled = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0).fit(sparse.csr_array(X * units), y)
+    assert len(sets) > 1
     weights, _ = subgradient(scaled, X * units, y)
     assert (np.abs(weights) <= 1e-6 * np.maximum(units, 1)).all()
 
 
 def test_few_columns_cost_few_passes(monkeypatch):
-    X, y = wide(n=100, p=2000, K=2)
+    X, y = sparse_wide(n=100, p=2000, K=2)
     few = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0).fit(X, y)
     without_working_sets(monkeypatch)
     all_of_them = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0).fit(X, y)
@@ -121,7 +122,7 @@ def test_few_columns_cost_few_passes(monkeypatch):
 
 
 def test_a_penalty_that_leaves_nothing(sets):
-    X, y = wide(K=3)
+    X, y = sparse_wide(K=3)
     model = SoftmaxMLEClassifier(C=1e-4, l1_ratio=1.0).fit(X, y)
     assert not model.coef_.any()
     assert not sets
@@ -130,7 +131,7 @@ def test_a_penalty_that_leaves_nothing(sets):
 
 
 def test_where_most_columns_matter_all_are_taken(sets):
-    X, y = wide(n=600, p=300, K=3, signal=300)
+    X, y = sparse_wide(n=600, p=300, K=3, signal=300)
     model = SoftmaxMLEClassifier(C=10.0, l1_ratio=0.5).fit(X, y)
     weights, _ = subgradient(model, X, y)
     assert np.count_nonzero(model.coef_.any(axis=0)) > 150
@@ -139,7 +140,7 @@ def test_where_most_columns_matter_all_are_taken(sets):
 
 
 def test_no_large_part_of_large_data_is_copied(sets, monkeypatch):
-    X, y = wide(p=1200, K=2)
+    X, y = sparse_wide(p=1200, K=2)
     monkeypatch.setattr(_working_set, "_LARGE", 1000)
     model = SoftmaxMLEClassifier(C=3.0, l1_ratio=0.2).fit(X, y)
     weights, _ = subgradient(model, X, y)
@@ -150,7 +151,7 @@ def test_no_large_part_of_large_data_is_copied(sets, monkeypatch):
 
 
 def test_iterations_that_run_out_are_told(sets):
-    X, y = wide()
+    X, y = sparse_wide()
     with pytest.warns(ConvergenceWarning):
         model = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0, max_iter=3).fit(X, y)
     assert sets
@@ -160,7 +161,7 @@ def test_iterations_that_run_out_are_told(sets):
 
 
 def test_warm_starts_begin_with_the_columns_of_the_last_fit(sets):
-    X, y = wide(p=1000)
+    X, y = sparse_wide(p=1000)
     model = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0, warm_start=True).fit(X, y)
     coef, cold = model.coef_, model.optimize_result_.n_passes
     del sets[:]
@@ -171,7 +172,7 @@ def test_warm_starts_begin_with_the_columns_of_the_last_fit(sets):
 
 
 def test_single_precision(sets):
-    X, y = wide()
+    X, y = sparse_wide()
     single = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0).fit(X.astype(np.float32), y)
     double = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0).fit(X, y)
     assert sets
