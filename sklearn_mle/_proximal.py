@@ -3,8 +3,8 @@
     minimise F(x) = f(x) + sum_j l1_j |x_j|    subject to    lower <= x <= upper
 
 Each step minimises the quadratic model of f, with penalty and box as they are, and backtracks (Lee, Sun & Saunders,
-2014, SIAM J. Optim. 24(3)): exactly (`_exact_steps`) where a Hessian can be factored, else in one orthant by conjugate
-gradients (`_orthants`).
+2014, SIAM J. Optim. 24(3)): exactly (`_exact_steps`) where a Hessian can be factored, or that on the coordinates that
+are not zero (`_support_steps`), else in one orthant by conjugate gradients (`_orthants`).
 
 Coordinates end at zero, or at their bounds, exactly. What the model still gains is the certificate: at zero the
 subgradient condition holds for all coordinates.

@@ -1,7 +1,9 @@
 """Steps under penalties and bounds, by cost.
 
 The quadratic of a step has signs to search for (`_quadratic`): with a sample's Hessian or the exact one where these are
-cheap, else by conjugate gradients in orthants, and with the exact one near the end.
+cheap. Else, of dense columns under an l1 penalty, with the Hessian on the coordinates that are not zero, or by
+conjugate gradients in orthants where these need few products; of others by conjugate gradients, and with the exact
+Hessian near the end.
 """
 
 from enum import Enum, auto
@@ -112,6 +114,7 @@ class _SupportByCost:
         """The step from x, where the smooth part has gradient g."""
         n, n_all = self._support.n_chosen(x, g)
         if n > MAX_EXACT_SIZE:
+            self._support.forget()
             return self._orthant(x, g)
         price = partial_passes(self._problem, n)
         dear = price > _MOST_PASSES
@@ -126,7 +129,10 @@ class _SupportByCost:
         self._spent += self._last
         self._before, self._left = self._left, proposal.gain
         self._easy = self._last <= _MANY_PRODUCTS and self._left <= _LESS * self._before
-        return proposal if self._easy or dear else self._support(x, g)
+        if self._easy or dear:
+            self._support.forget()
+            return proposal
+        return self._support(x, g)
 
     def _passes_left(self) -> float:
         """Passes of steps by conjugate gradients to the last digits, each like the last."""

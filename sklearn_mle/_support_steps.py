@@ -67,6 +67,10 @@ class SupportSteps:
         chosen, _ = self._chosen(x, slope)
         return int(np.count_nonzero(chosen)), int(np.count_nonzero(self._wanted(x, slope)))
 
+    def forget(self) -> None:
+        """Begin anew, where other steps have come between."""
+        self._quadratic = self._end = None
+
     def __call__(self, x: FloatArray, g: FloatArray) -> Proposal:
         """The step from x, where the smooth part has gradient g."""
         g = self.gauge.without_rounding(x, g)
@@ -76,7 +80,9 @@ class SupportSteps:
             return straight_to(x, x, g, left, self.region, self.gauge)
         whole = self._end is None or np.array_equal(x, self._end)
         self._adapt_shift(whole)
-        if self._before <= self._near or self._before < _MUCH_LESS * self._left_then < np.inf:
+        if self._left_then == np.inf:
+            self._left_then = self._before
+        elif self._before <= max(self._near, _MUCH_LESS * self._left_then):
             self._diagonal, self._left_then = self.problem.hessian_diagonal(x) + DAMPING, self._before
         chosen, left_out = self._chosen(x, slope)
         old = self._quadratic if whole and not left_out and not self._shift else None
@@ -159,7 +165,9 @@ class SupportSteps:
         quadratic: "_PartialQuadratic",
         promised: float,
     ) -> Proposal:
-        surely = quadratic.at is x and self._shift >= _SHIFTS[1]
+        # Near the end no share of the diagonal is added.
+        last_word = self._shift >= _SHIFTS[1] or self._before <= self._near
+        surely = quadratic.at is x and last_word
         cheap = quadratic.passes <= _FEW_PASSES
         proposal = straight_to(
             end, x, g, gain + promised, self.region, self.gauge, surely=surely, cheap=cheap, expected=gain

@@ -4,6 +4,7 @@ Columns that are zero in all classes, and want to stay there, can be left out: t
 of all if it leaves them so. Which these are is told by a gradient of all. So the problem is solved on a few columns,
 then with those that want to move beside them, until none does (Tibshirani et al., 2012, J. R. Statist. Soc. B 74(2),
 on sets of columns whose optimality conditions are checked; Massias, Gramfort & Salmon, 2018, ICML, on their growth).
+What it saves is products with the other columns: it is for sparse ones, and for many more columns than rows.
 """
 
 from dataclasses import replace

@@ -164,15 +164,39 @@ def test_large_problems_do_not_end_while_coordinates_are_left_out(seed):
     assert objective(model) - objective(exact) <= 1e-3
 
 
-def test_a_point_with_nothing_left_stays():
+def problem_and_steps(l1):
     X, y = correlated(K=3)
     samples = Samples(X, y, None, n_classes=3)
     layout = Layout((120, 3), fit_intercept=False)
     coordinates, _, _ = box_coordinates(layout, samples, 1.0, (np.full(120, -np.inf), np.full(120, np.inf)))
     problem = RoundProblem(NegativeLogLikelihood(Network(layout), samples), coordinates)
     free = np.full(problem.size, np.inf)
-    region = Region(np.full(problem.size, 1e9), -free, free)
-    steps = SupportSteps(problem, region, Gauge(problem, region), 1e-3)
+    region = Region(np.full(problem.size, l1), -free, free)
+    return problem, SupportSteps(problem, region, Gauge(problem, region), 1e-3)
+
+
+@pytest.mark.parametrize("how", ["far", "near"])
+def test_a_step_that_leads_up_is_followed_by_shorter_ones_and_then_by_the_end(how):
+    problem, steps = problem_and_steps(1.0)
+    x = np.zeros(problem.size)
+    if how == "near":
+        for _ in range(40):
+            x = steps(x, problem.value_and_grad(x)[1]).path(1.0)[0]
+    g = problem.value_and_grad(x)[1]
+    lengths = []
+    for _ in range(20):
+        proposal = steps(x, g)
+        lengths.append(np.linalg.norm(proposal.step))
+        if proposal.surely:
+            break
+    assert proposal.surely
+    if how == "far":
+        assert len(lengths) > 3
+        assert lengths[-1] < 0.1 * lengths[0]
+
+
+def test_a_point_with_nothing_left_stays():
+    problem, steps = problem_and_steps(1e9)
     origin = np.zeros(problem.size)
     proposal = steps(origin, problem.value_and_grad(origin)[1])
     assert proposal.gain == 0
