@@ -94,7 +94,7 @@ def start_in_region(
     def proximal(part: RoundProblem, function: Tracked, start: FloatArray, enough: float) -> Near:
         options: dict[str, Any] = {
             "region": region,
-            "model_step": model_steps(part, region, controls.tol),
+            "model_step": model_steps(part, region, controls.tol, well_determined=True),
             "target": enough,
             "tol": controls.tol,
             "resolution": controls.resolution,

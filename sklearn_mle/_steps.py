@@ -58,6 +58,7 @@ def model_steps(
     n_terms: int = 0,
     hessian: FloatArray | None = None,
     end: End = End.EXACT,
+    well_determined: bool = False,
 ) -> StepSolver:
     """Steps to the minimum of the quadratic model of a problem, by the cost of its Hessian and factors.
 
@@ -68,6 +69,7 @@ def model_steps(
     n_terms : so many terms may stand for the Hessian (`CurvatureSchedule.sample_terms`); 0 where they may not
     hessian : a model of it at the start, where there is one
     end : what the last steps are for
+    well_determined : whether rows are so many that most coefficients will not be zero
     """
     gauge = Gauge(problem, region)
     if problem.size > MAX_EXACT_SIZE:
@@ -79,7 +81,9 @@ def model_steps(
         certifies = tol if end is End.WITHIN_TOL else -np.inf
         orthant = OrthantSteps(problem, region, gauge, certifies, int(step_price(problem)))
         steps = _FirstInOrthants(problem, orthant, exact, end)
-    return _SupportByCost(problem, region, gauge, tol) if _keeps_few(problem, region) else steps
+    if well_determined or not _keeps_few(problem, region):
+        return steps
+    return _SupportByCost(problem, region, gauge, tol)
 
 
 def _keeps_few(problem: RoundProblem, region: Region) -> bool:
