@@ -67,23 +67,20 @@ def model_steps(
     problem, region : what is minimised
     tol : nats that may be left
     n_terms : so many terms may stand for the Hessian (`CurvatureSchedule.sample_terms`); 0 where they may not
-    hessian : a model of it at the start, where there is one
+    hessian : a model of it at the start, where there is one; steps on some coordinates have no use for it
     end : what the last steps are for
     well_determined : whether rows are so many that most coefficients will not be zero
     """
     gauge = Gauge(problem, region)
+    if problem.size <= MAX_EXACT_SIZE and (n_terms or step_price(problem) <= _FEW_PASSES):
+        return ExactSteps(problem, region, gauge, n_terms, hessian)
+    if _keeps_few(problem, region) and not well_determined:
+        return _SupportByCost(problem, region, gauge, tol)
     if problem.size > MAX_EXACT_SIZE:
-        steps: StepSolver = OrthantSteps(problem, region, gauge, tol)
-    else:
-        exact = ExactSteps(problem, region, gauge, n_terms, hessian)
-        if n_terms or step_price(problem) <= _FEW_PASSES:
-            return exact
-        certifies = tol if end is End.WITHIN_TOL else -np.inf
-        orthant = OrthantSteps(problem, region, gauge, certifies, int(step_price(problem)))
-        steps = _FirstInOrthants(problem, orthant, exact, end)
-    if well_determined or not _keeps_few(problem, region):
-        return steps
-    return _SupportByCost(problem, region, gauge, tol)
+        return OrthantSteps(problem, region, gauge, tol)
+    certifies = tol if end is End.WITHIN_TOL else -np.inf
+    orthant = OrthantSteps(problem, region, gauge, certifies, int(step_price(problem)))
+    return _FirstInOrthants(problem, orthant, ExactSteps(problem, region, gauge, hessian=hessian), end)
 
 
 def _keeps_few(problem: RoundProblem, region: Region) -> bool:
