@@ -5,11 +5,13 @@ matrix. Where columns lie so far from zero that W x + b would cancel, the rows o
 shifted by `shift`; theta then holds the intercept of the shifted rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -23,16 +25,24 @@ from ._threads import available_threads, single_threaded_blas
 from ._typing import Design, FloatArray, IntArray, Targets
 
 # The (J, B) temporaries of a block of rows stay in a core's own cache, its rows in the one that cores share; smaller
-# blocks spend their time between calls. Above 128 KiB the C library maps each temporary (B,) anew.
+# blocks spend their time between calls, and in threads waiting for the interpreter's lock.
 _BLOCK_BYTES = 1 << 22
 _BLOCK_BYTES_OF_X = 1 << 23
-_BLOCK_ROWS = (512, 32000)
+_BLOCK_ROWS = (512, 1 << 16)
 # Columns that are made of a block, for moments, stay in a core's own cache.
 _COLUMN_BYTES = 1 << 19
 # More rows than columns at a time, so that adding up moments is less than their products; up to so many entries.
 _MANY_ENTRIES = 1 << 20
-# A block with fewer operations than this is not worth the hand-over to another thread, and the interpreter's lock.
-_THREAD_WORK = 7 << 19
+# Fewer operations than this are not worth waking another thread.
+_THREADS_WORK = 1 << 22
+# Of blocks that are made for threads: operations of each, so that these do not wait for the interpreter's lock; and how
+# many, as few machines have more cores.
+_BLOCK_WORK = 7 << 19
+_MOST_BLOCKS = 16
+# Entries of a sparse block for each of its columns, so that the sum over blocks is little beside their products; and of
+# all rows, for two blocks to be worth that sum.
+_ENTRIES_OF_COLUMN = 32
+_LEAST_OF_COLUMN = 8
 # So many products of moments take the time of one of an evaluation.
 _PRODUCTS_OF_MOMENTS = 5
 # Up to so many multiplications BLAS takes one thread of its own accord.
@@ -192,18 +202,28 @@ class Samples:
         return (entries + _SOFTMAX_WORK) * max(self.n_classes, self.n_units)
 
     def _rows_per_block(self) -> int:
+        """Rows of a block: as many as its core's cache holds, or fewer, where that is work for more threads.
+
+        It does not depend on the number of threads, so that sums do not either.
+        """
+        most = _blocks_for_threads(self.n_rows * self._work_a_row)
         if self.is_sparse:
-            # The transposed product fills (J, p) a block: few blocks, one or more for each thread.
-            per_thread = -(-self.n_rows // self.n_threads)
-            return max(256, min(per_thread, (1 << 23) // (self.n_classes + 4 * self.n_units)))
+            # The transposed product fills (J, p) a block: few blocks, each of many entries for that.
+            rows = (1 << 23) // (self.n_classes + 4 * self.n_units)
+            a_column = self.n_entries // max(1, self.n_features)
+            few = 2 if a_column >= _LEAST_OF_COLUMN else 1
+            return max(256, self._even_share(rows, min(max(few, a_column // _ENTRIES_OF_COLUMN), most)))
         low, high = _BLOCK_ROWS
         temporaries = _BLOCK_BYTES // ((2 * self.n_classes + 4 * self.n_units) * self.dtype.itemsize)
         rows = min(max(low, min(temporaries, _BLOCK_BYTES_OF_X // (self.n_features * self.dtype.itemsize))), high)
-        if self.n_threads == 1:
-            return rows
-        # The same number of blocks for each thread, of the same length.
-        rounds = -(-self.n_rows // (rows * self.n_threads))
-        return max(-(-self.n_rows // (rounds * self.n_threads)), min(rows, _THREAD_WORK // self._work_a_row + 1))
+        return self._even_share(rows, most)
+
+    def _even_share(self, rows: int, most: int) -> int:
+        """Rows of each of an even number of equal blocks of at most so many: `most` blocks, if not too many."""
+        n_blocks = max(-(-self.n_rows // rows), min(most, _MOST_BLOCKS), 1)
+        if n_blocks > 1:
+            n_blocks += n_blocks % 2
+        return max(1, -(-self.n_rows // n_blocks))
 
     def _cut(self, rows: int) -> list[tuple[int, int]]:
         """Where blocks of so many rows start and stop."""
@@ -245,10 +265,11 @@ class Samples:
         """
         work_a_row = self._work_a_row if work_a_row is None else work_a_row
         bounds = self._bounds
-        if len(bounds) == 1 and not self.is_sparse and self.n_rows * work_a_row >= self.n_threads * _THREAD_WORK:
+        most = _blocks_for_threads(self.n_rows * work_a_row)
+        if len(bounds) == 1 and not self.is_sparse and most > 1:
             # Moments of many columns are worth threads where an evaluation is not.
-            bounds = self._cut(-(-self.n_rows // self.n_threads))
-        parallel = len(bounds) > 1 and bounds[0][1] * work_a_row >= _THREAD_WORK
+            bounds = self._cut(self._even_share(self.n_rows, most))
+        parallel = len(bounds) > 1 and most > 1
 
         def result(i: int) -> Any:
             # Made when it is its turn: where rows are shifted a block is a copy.
@@ -261,14 +282,48 @@ class Samples:
         """The function of each item, in their order, with BLAS on one thread; in threads where `parallel`."""
         with nullcontext() if self._pinned else single_threaded_blas():
             if parallel and self.n_threads > 1:
-                yield from self._threads().map(function, items)
+                yield from self._shared_out(function, items)
             else:
                 yield from map(function, items)
+
+    def _shared_out(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """The same in threads, of which this is one: waking another takes longer than many a call of NumPy."""
+        n_items = len(items)
+        found: list[Any] = [None] * n_items
+        done = [False] * n_items
+        turns = count()
+
+        def work() -> Generator[None, None, None]:
+            """Whatever ends this, no other thread goes on."""
+            nonlocal turns
+            try:
+                while (i := next(turns)) < n_items:
+                    found[i] = function(items[i])
+                    done[i] = True
+                    yield
+            finally:
+                turns = count(n_items)
+
+        others = [self._threads().submit(deque, work(), 0) for _ in range(min(self.n_threads, n_items) - 1)]
+        n_given = 0
+        own = work()
+        try:
+            for _ in own:
+                while n_given < n_items and done[n_given]:
+                    yield found[n_given]
+                    found[n_given] = None
+                    n_given += 1
+        finally:
+            own.close()
+            wait(others)
+        for other in others:
+            other.result()
+        yield from found[n_given:]
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
             # Its threads end when these samples are collected.
-            self._pool = ThreadPoolExecutor(self.n_threads)
+            self._pool = ThreadPoolExecutor(self.n_threads - 1)
         return self._pool
 
     @property
@@ -384,7 +439,7 @@ class Samples:
             return own_product(columns)
 
         out = np.zeros((len(groups), q, q))
-        parallel = sum(map(len, groups)) * q * q >= 2 * _THREAD_WORK
+        parallel = sum(map(len, groups)) * q * q >= _THREADS_WORK
         for (g, _), moment in zip(pieces, self._mapped(moments, pieces, parallel), strict=True):
             out[g] += moment
         return out
@@ -446,6 +501,11 @@ class Samples:
         )
         other._pinned = self._pinned
         return other
+
+
+def _blocks_for_threads(work: int) -> int:
+    """Blocks that so many operations are worth, if there are threads for them."""
+    return max(2, work // _BLOCK_WORK) if work >= _THREADS_WORK else 1
 
 
 class _Total:

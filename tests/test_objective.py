@@ -1,5 +1,9 @@
 """The objective and its derivatives against central differences; sums over any blocks and threads."""
 
+import threading
+import time
+from itertools import count
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -225,7 +229,8 @@ def test_any_blocks_and_any_threads_give_the_same(kind, n_threads, rows_a_block,
 
     expected = everything(whole)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sklearn_mle._samples._THREAD_WORK", 0)
+        patch.setattr("sklearn_mle._samples._THREADS_WORK", 0)
+        patch.setattr("sklearn_mle._samples._BLOCK_WORK", 1)
         # Columns of a few rows at a time.
         patch.setattr("sklearn_mle._samples._BLOCK_ROWS", (3, 80))
         patch.setattr("sklearn_mle._samples._COLUMN_BYTES", 1)
@@ -234,17 +239,41 @@ def test_any_blocks_and_any_threads_give_the_same(kind, n_threads, rows_a_block,
         assert_allclose(other, one, rtol=1e-11, atol=1e-11 * np.abs(one).max())
 
 
-def test_threads_change_no_bit():
-    """Blocks are summed in the order of the rows, whoever finishes first."""
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_threads_change_no_bit(kind):
+    """Rows are cut alike for any number of threads, and blocks summed in their order, whoever finishes first."""
+
+    def everything(n_threads):
+        objective = likelihood(3, kind=kind, n_threads=n_threads, n_rows=140_000)
+        theta, center, transform = random_theta(objective), np.ones(P), np.eye(P) + 0.1
+        value, grad = objective.value_and_grad(theta)
+        moments = objective.pair_moments(theta, center, transform)
+        sampled = objective.sampled_pair_moments(theta, 400_000, center, transform)
+        assert n_threads == 1 or objective.samples._pool is not None
+        return np.concatenate([[value], grad, moments.ravel(), sampled.ravel()])
+
+    one = everything(1)
+    for n_threads in (2, 3, 16):
+        assert_array_equal(everything(n_threads), one)
+
+
+@pytest.mark.parametrize("fails_on", ["caller", "other"])
+def test_an_error_in_a_thread_is_raised_and_ends_all(fails_on):
+    caller, n_calls = threading.get_ident(), count()
+
+    def function(block):
+        next(n_calls)
+        if (threading.get_ident() == caller) == (fails_on == "caller"):
+            raise FloatingPointError("here")
+        time.sleep(0.05)
+        return (1.0,)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Samples, "_rows_per_block", lambda self: 7)
-        patch.setattr("sklearn_mle._samples._THREAD_WORK", 0)
-        results = []
-        for n_threads in (1, 2, 4):
-            objective = likelihood(3, n_threads=n_threads)
-            value, grad = objective.value_and_grad(random_theta(objective))
-            results.append((value, *grad))
-    assert results[0] == results[1] == results[2]
+        patch.setattr(Samples, "_rows_per_block", lambda self: 100)
+        part = samples(3, n_threads=3, n_rows=140_000)
+    with pytest.raises(FloatingPointError, match="here"):
+        part.sum(function)
+    assert next(n_calls) < 100
 
 
 @pytest.mark.parametrize("K", [2, 4])
