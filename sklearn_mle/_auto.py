@@ -334,7 +334,7 @@ def null_curvature(problem: RoundProblem, class_metric: FloatArray) -> Curvature
     S, P = _null_metrics(problem)
     if S.ndim == 1:
         return DiagonalCurvature(problem.coordinates.flat(np.outer(np.diag(class_metric), S) + P))
-    return KroneckerCurvature(class_metric, S, P)
+    return KroneckerCurvature(class_metric, S, P, like=1.0)
 
 
 def null_hessian(problem: RoundProblem, class_metric: FloatArray) -> FloatArray:

@@ -9,6 +9,7 @@ phi = L' psi, in which the Hessian is near the identity and SciPy's own methods 
     DiagonalCurvature   the same for two classes: d numbers
 """
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,10 @@ from ._typing import FloatArray
 # compared with has next to none left.
 _COUPLINGS = 2
 _LEAST_SHARE = 0.02
+# Ratio of eigenvalues up to which one factor serves a model well; the time of a factor is that of many products.
+_LIKE = 2.0
+# Eigenvalues that differ by no more than rounding are the same.
+_SAME = 1 + 1e-12
 
 
 class Curvature(Protocol):
@@ -206,20 +211,31 @@ class CoupledCurvature:
 class KroneckerCurvature:
     """A (x) S + I (x) P for psi of shape (M, q).
 
-    With A = U diag(a) U' the rows of U' psi decouple: one Cholesky factor of a_i S + P each.
+    With A = U diag(a) U' the rows of U' psi decouple: a Cholesky factor of a_i S + P for each. Without P one factor
+    serves all, but for its length.
 
     Parameters
     ----------
     A : array of shape (M, M), positive definite
     S, P : arrays of shape (q, q)
+    like : float
+        Of eigenvalues of A that share a factor under a prior, that of their geometric mean: the ratio of the largest to
+        the least. No direction is then rated at more than its root times what it is.
     """
 
-    def __init__(self, A: FloatArray, S: FloatArray, P: FloatArray) -> None:
+    def __init__(self, A: FloatArray, S: FloatArray, P: FloatArray, like: float = _LIKE) -> None:
         self.classes, self.columns = A, S
         values, self.rotation = linalg.eigh(A)
         values = np.maximum(values, values[-1] * 1e-12)
         self.shape = (len(values), S.shape[0])
-        self.factors = [cholesky(a * S + P) for a in values]
+        if P.any():
+            groups = _of_like_size(values, like * _SAME)
+            means = [math.sqrt(values[group.start] * values[group.stop - 1]) for group in groups]
+            self._scale: FloatArray | None = None
+            self._factors = [(group, cholesky(a * S + P)) for group, a in zip(groups, means, strict=True)]
+        else:
+            self._scale = np.sqrt(values)[:, None]
+            self._factors = [(slice(0, len(values)), cholesky(S))]
 
     def _rotated(self, g: FloatArray) -> FloatArray:
         return self.rotation.T @ g.reshape(self.shape)
@@ -227,13 +243,22 @@ class KroneckerCurvature:
     def whiten(self, g: FloatArray) -> FloatArray:
         """L^-1 g."""
         rows = self._rotated(g)
-        return np.concatenate([lapack.dtrtrs(L, r, lower=1)[0] for L, r in zip(self.factors, rows, strict=True)])
+        if self._scale is not None:
+            rows /= self._scale
+        # The transpose of a row-major (m, q) is the column-major (q, m) that LAPACK solves in place.
+        for group, factor in self._factors:
+            rows[group] = lapack.dtrtrs(factor, rows[group].T, lower=1, overwrite_b=1)[0].T
+        return rows.ravel()
 
     def unwhiten(self, phi: FloatArray) -> FloatArray:
         """L^-T phi."""
-        rows = phi.reshape(self.shape)
-        solved = [lapack.dtrtrs(L, r, lower=1, trans=1)[0] for L, r in zip(self.factors, rows, strict=True)]
-        return (self.rotation @ np.stack(solved)).ravel()
+        # SciPy's trust-constr hands over integers.
+        rows = np.array(phi, dtype=float).reshape(self.shape)
+        for group, factor in self._factors:
+            rows[group] = lapack.dtrtrs(factor, rows[group].T, lower=1, trans=1, overwrite_b=1)[0].T
+        if self._scale is not None:
+            rows /= self._scale
+        return (self.rotation @ rows).ravel()
 
     def solve(self, g: FloatArray) -> FloatArray:
         """H^-1 g."""
@@ -242,4 +267,18 @@ class KroneckerCurvature:
     def whiten_point(self, psi: FloatArray) -> FloatArray:
         """L' psi."""
         rows = self._rotated(psi)
-        return np.concatenate([L.T @ r for L, r in zip(self.factors, rows, strict=True)])
+        for group, factor in self._factors:
+            rows[group] = rows[group] @ factor
+        if self._scale is not None:
+            rows *= self._scale
+        return rows.ravel()
+
+
+def _of_like_size(values: FloatArray, ratio: float) -> list[slice]:
+    """Runs of ascending positive values, of which none is more than `ratio` times the first."""
+    groups, start = [], 0
+    for i, value in enumerate(values):
+        if value > ratio * values[start]:
+            groups.append(slice(start, i))
+            start = i
+    return [*groups, slice(start, len(values))]
