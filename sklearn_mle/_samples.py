@@ -5,6 +5,7 @@ matrix. Where columns lie so far from zero that W x + b would cancel, the rows o
 shifted by `shift`; theta then holds the intercept of the shifted rows.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -33,8 +34,9 @@ _BLOCK_ROWS = (512, 1 << 16)
 _COLUMN_BYTES = 1 << 19
 # More rows than columns at a time, so that adding up moments is less than their products; up to so many entries.
 _MANY_ENTRIES = 1 << 20
-# Fewer operations than this are not worth waking another thread.
-_THREADS_WORK = 1 << 22
+# Each more thread costs as much as so many operations, for the waking and the interpreter's lock: of w operations in t
+# threads, w / t + t of this is least where t is its root.
+_WORK_OF_THREAD = 1 << 20
 # Of blocks that are made for threads: operations of each, so that these do not wait for the interpreter's lock; and how
 # many, as few machines have more cores.
 _BLOCK_WORK = 7 << 19
@@ -265,28 +267,29 @@ class Samples:
         """
         work_a_row = self._work_a_row if work_a_row is None else work_a_row
         bounds = self._bounds
-        most = _blocks_for_threads(self.n_rows * work_a_row)
+        work = self.n_rows * work_a_row
+        most = _blocks_for_threads(work)
         if len(bounds) == 1 and not self.is_sparse and most > 1:
             # Moments of many columns are worth threads where an evaluation is not.
-            bounds = self._cut(self._even_share(self.n_rows, most))
-        parallel = len(bounds) > 1 and most > 1
+            bounds = self._cut(self._even_share(self.n_rows, min(most, self.n_rows // _BLOCK_ROWS[0])))
 
         def result(i: int) -> Any:
             # Made when it is its turn: where rows are shifted a block is a copy.
             return function(self._block(i, *bounds[i]))
 
-        for part in self._mapped(result, range(len(bounds)), parallel):
+        for part in self._mapped(result, range(len(bounds)), work):
             consume(part)
 
-    def _mapped(self, function: Callable[[Any], Any], items: Sequence[Any], parallel: bool) -> Iterator[Any]:
-        """The function of each item, in their order, with BLAS on one thread; in threads where `parallel`."""
+    def _mapped(self, function: Callable[[Any], Any], items: Sequence[Any], work: int) -> Iterator[Any]:
+        """The function of each item, in their order, with BLAS on one thread; in as many as so many operations need."""
+        n_threads = min(self.n_threads, len(items), math.isqrt(work // _WORK_OF_THREAD))
         with nullcontext() if self._pinned else single_threaded_blas():
-            if parallel and self.n_threads > 1:
-                yield from self._shared_out(function, items)
+            if n_threads > 1:
+                yield from self._shared_out(function, items, n_threads)
             else:
                 yield from map(function, items)
 
-    def _shared_out(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    def _shared_out(self, function: Callable[[Any], Any], items: Sequence[Any], n_threads: int) -> Iterator[Any]:
         """The same in threads, of which this is one: waking another takes longer than many a call of NumPy."""
         n_items = len(items)
         found: list[Any] = [None] * n_items
@@ -304,7 +307,7 @@ class Samples:
             finally:
                 turns = count(n_items)
 
-        others = [self._threads().submit(deque, work(), 0) for _ in range(min(self.n_threads, n_items) - 1)]
+        others = [self._threads().submit(deque, work(), 0) for _ in range(n_threads - 1)]
         n_given = 0
         own = work()
         try:
@@ -439,8 +442,8 @@ class Samples:
             return own_product(columns)
 
         out = np.zeros((len(groups), q, q))
-        parallel = sum(map(len, groups)) * q * q >= _THREADS_WORK
-        for (g, _), moment in zip(pieces, self._mapped(moments, pieces, parallel), strict=True):
+        work = sum(map(len, groups)) * q * q // _PRODUCTS_OF_MOMENTS
+        for (g, _), moment in zip(pieces, self._mapped(moments, pieces, work), strict=True):
             out[g] += moment
         return out
 
@@ -505,7 +508,7 @@ class Samples:
 
 def _blocks_for_threads(work: int) -> int:
     """Blocks that so many operations are worth, if there are threads for them."""
-    return max(2, work // _BLOCK_WORK) if work >= _THREADS_WORK else 1
+    return max(2, work // _BLOCK_WORK) if work >= 4 * _WORK_OF_THREAD else 1
 
 
 class _Total:
