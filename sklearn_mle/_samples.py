@@ -37,9 +37,7 @@ _MANY_ENTRIES = 1 << 20
 # Each more thread costs as much as so many operations, for the waking and the interpreter's lock: of w operations in t
 # threads, w / t + t of this is least where t is its root.
 _WORK_OF_THREAD = 1 << 20
-# Of blocks that are made for threads: operations of each, so that these do not wait for the interpreter's lock; and how
-# many, as few machines have more cores.
-_BLOCK_WORK = 7 << 19
+# Blocks that are made for threads: few machines have more cores.
 _MOST_BLOCKS = 16
 # Entries of a sparse block for each of its columns, so that the sum over blocks is little beside their products; and of
 # all rows, for two blocks to be worth that sum.
@@ -208,7 +206,7 @@ class Samples:
 
         It does not depend on the number of threads, so that sums do not either.
         """
-        most = _blocks_for_threads(self.n_rows * self._work_a_row)
+        most = _threads_worth(self.n_rows * self._work_a_row)
         if self.is_sparse:
             # The transposed product fills (J, p) a block: few blocks, each of many entries for that.
             rows = (1 << 23) // (self.n_classes + 4 * self.n_units)
@@ -268,7 +266,7 @@ class Samples:
         work_a_row = self._work_a_row if work_a_row is None else work_a_row
         bounds = self._bounds
         work = self.n_rows * work_a_row
-        most = _blocks_for_threads(work)
+        most = _threads_worth(work)
         if len(bounds) == 1 and not self.is_sparse and most > 1:
             # Moments of many columns are worth threads where an evaluation is not.
             bounds = self._cut(self._even_share(self.n_rows, min(most, self.n_rows // _BLOCK_ROWS[0])))
@@ -282,7 +280,7 @@ class Samples:
 
     def _mapped(self, function: Callable[[Any], Any], items: Sequence[Any], work: int) -> Iterator[Any]:
         """The function of each item, in their order, with BLAS on one thread; in as many as so many operations need."""
-        n_threads = min(self.n_threads, len(items), math.isqrt(work // _WORK_OF_THREAD))
+        n_threads = min(self.n_threads, len(items), _threads_worth(work))
         with nullcontext() if self._pinned else single_threaded_blas():
             if n_threads > 1:
                 yield from self._shared_out(function, items, n_threads)
@@ -506,9 +504,9 @@ class Samples:
         return other
 
 
-def _blocks_for_threads(work: int) -> int:
-    """Blocks that so many operations are worth, if there are threads for them."""
-    return max(2, work // _BLOCK_WORK) if work >= 4 * _WORK_OF_THREAD else 1
+def _threads_worth(work: int) -> int:
+    """How many threads so many operations are worth."""
+    return max(1, math.isqrt(work // _WORK_OF_THREAD))
 
 
 class _Total:
