@@ -110,7 +110,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     n_iter_no_change : int, default=10
         Patience of `early_stopping`.
     n_jobs : int, default=None
-        Threads for blocks of rows; None is as many as BLAS may use.
+        Threads for blocks of rows, at most; None is as many as BLAS may use. They change no digit of a fit.
     random_state : int, RandomState instance or None, default=None
         Initial weights of hidden layers; the linear model has none to draw.
     verbose : int, default=0
