@@ -16,6 +16,8 @@ from ._typing import FloatArray
 # A Newton step that still moves the logits of a row by this much, where nothing is left to gain, points to a
 # minimum at infinity: along a direction of recession each step moves them by about one.
 MOVING_LOGITS = 0.3
+# For linear programs; and for the first ones, where a few more steps may show that there is a maximum.
+_SECONDS, _SECONDS_OF_CRAWL = 20.0, 2.0
 # With a Hessian of some steps before, s, s exp(-s), and so on from one.
 _MOVING_LOGITS_OF_OLD = 0.1
 
@@ -48,7 +50,9 @@ def examine(
         or (not schedule.exact and problem.has_leapt(solution.psi))
     ):
         direction = problem.coordinates.push(step) if separates else problem.coordinates.push_direction(step)
-        finding = diagnose_separation(**question(problem, direction, problem.coordinates.push(solution.psi)))
+        asked_at = problem.coordinates.push(solution.psi)
+        seconds = _SECONDS_OF_CRAWL if solution.crawling and not separates else _SECONDS
+        finding = diagnose_separation(**question(problem, direction, asked_at), time_limit=seconds)
         if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
             return solution, finding
     if solution.crawling:
@@ -61,7 +65,10 @@ def examine(
             and solution.step is not None
             and problem.moves_logits(solution.psi, solution.step, solution.decrement, _moving(solution))
         ):
-            return solution, finding
+            direction = problem.coordinates.push_direction(solution.step)
+            asked_at = problem.coordinates.push(solution.psi)
+            finding = diagnose_separation(**question(problem, direction, asked_at), time_limit=_SECONDS)
+            return solution, None if finding.kind is SeparationKind.OVERLAP else finding
     return solution, None
 
 

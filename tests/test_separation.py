@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
 from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier
 from sklearn_mle._margins import ScaledRows
-from sklearn_mle._separation import SeparationKind, diagnose_separation, recession_signs
+from sklearn_mle._minimize import polish, solve
+from sklearn_mle._problem import RoundProblem
+from sklearn_mle._separation import SeparationFinding, SeparationKind, diagnose_separation, recession_signs
 
 COMPLETE, QUASI, OVERLAP = SeparationKind.COMPLETE, SeparationKind.QUASI_COMPLETE, SeparationKind.OVERLAP
 
@@ -402,6 +405,29 @@ def test_out_of_time_is_said():
     assert finding.kind is SeparationKind.UNDECIDED
     assert "time" in finding.reason
     assert finding.direction is None
+
+
+@pytest.mark.parametrize("moves_on", [False, True])
+def test_a_crawl_is_asked_for_long_only_if_it_goes_on(moves_on, monkeypatch):
+    """Linear programs on its first sign have little time: a few more steps may show that there is a maximum."""
+    limits, moves = [], iter([True, moves_on])
+
+    def crawling(*args, **options):
+        found = solve(*args) if len(args) > 4 else polish(*args, **options)
+        return replace(found, crawling=True, step=np.full_like(found.psi, 1e-9))
+
+    def diagnosed(*args, time_limit, **asked):
+        limits.append(time_limit)
+        out_of_time = SeparationFinding(SeparationKind.UNDECIDED, reason="the time limit was reached")
+        return out_of_time if len(limits) == 1 else diagnose_separation(*args, time_limit=time_limit, **asked)
+
+    monkeypatch.setattr("sklearn_mle._estimate.solve", crawling)
+    monkeypatch.setattr("sklearn_mle._existence.polish", crawling)
+    monkeypatch.setattr("sklearn_mle._existence.diagnose_separation", diagnosed)
+    monkeypatch.setattr(RoundProblem, "moves_logits", lambda *_: next(moves))
+    clf = SoftmaxMLEClassifier().fit(*overlapping(500, 4, 3))
+    assert clf.converged_
+    assert limits == [2.0, 20.0][: 1 + moves_on]
 
 
 def test_wide_sparse_is_not_densified():
