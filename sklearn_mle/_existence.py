@@ -50,9 +50,8 @@ def examine(
         or (not schedule.exact and problem.has_leapt(solution.psi))
     ):
         direction = problem.coordinates.push(step) if separates else problem.coordinates.push_direction(step)
-        asked_at = problem.coordinates.push(solution.psi)
         seconds = _SECONDS_OF_CRAWL if solution.crawling and not separates else _SECONDS
-        finding = diagnose_separation(**question(problem, direction, asked_at), time_limit=seconds)
+        finding = _diagnosed(problem, direction, solution, seconds)
         if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
             return solution, finding
     if solution.crawling:
@@ -66,10 +65,14 @@ def examine(
             and problem.moves_logits(solution.psi, solution.step, solution.decrement, _moving(solution))
         ):
             direction = problem.coordinates.push_direction(solution.step)
-            asked_at = problem.coordinates.push(solution.psi)
-            finding = diagnose_separation(**question(problem, direction, asked_at), time_limit=_SECONDS)
+            finding = _diagnosed(problem, direction, solution, _SECONDS)
             return solution, None if finding.kind is SeparationKind.OVERLAP else finding
     return solution, None
+
+
+def _diagnosed(problem: RoundProblem, direction: FloatArray, solution: Solution, seconds: float) -> SeparationFinding:
+    asked = question(problem, direction, problem.coordinates.push(solution.psi))
+    return diagnose_separation(**asked, time_limit=seconds)
 
 
 def _moving(solution: Solution) -> float:

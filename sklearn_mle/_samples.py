@@ -5,14 +5,11 @@ matrix. Where columns lie so far from zero that W x + b would cancel, the rows o
 shifted by `shift`; theta then holds the intercept of the shifted rows.
 """
 
-import math
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -22,7 +19,7 @@ from scipy.special import entr
 from ._moments import moments_of_rows
 from ._products import own_product, sum_over_rows, times_rows
 from ._targets import rows_by_class
-from ._threads import available_threads, single_threaded_blas
+from ._threads import available_threads, shared_out, single_threaded_blas, threads_worth
 from ._typing import Design, FloatArray, IntArray, Targets
 
 # The (J, B) temporaries of a block of rows stay in a core's own cache, its rows in the one that cores share; smaller
@@ -34,9 +31,6 @@ _BLOCK_ROWS = (512, 1 << 16)
 _COLUMN_BYTES = 1 << 19
 # More rows than columns at a time, so that adding up moments is less than their products; up to so many entries.
 _MANY_ENTRIES = 1 << 20
-# Each more thread costs as much as so many operations, for the waking and the interpreter's lock: of w operations in t
-# threads, w / t + t of this is least where t is its root.
-_WORK_OF_THREAD = 1 << 20
 # Blocks that are made for threads: few machines have more cores.
 _MOST_BLOCKS = 16
 # Entries of a sparse block for each of its columns, so that the sum over blocks is little beside their products; and of
@@ -89,9 +83,8 @@ class Block:
         return rows.astype(np.float64, copy=False)
 
     def columns(self, chosen: IntArray) -> FloatArray:
-        """Some columns of the rows, (B, n_chosen), dense."""
-        some = self.X[:, chosen]
-        return some.toarray() if sparse.issparse(some) else some
+        """Some columns of dense rows, (B, n_chosen)."""
+        return self.X[:, chosen]
 
     def features(self, center: FloatArray, transform: FloatArray | None, with_one: bool = False) -> FloatArray:
         """Whitened columns transform' (x - center), shape (r, B), float64; `transform` is (p, r), (p,), or none.
@@ -206,7 +199,7 @@ class Samples:
 
         It does not depend on the number of threads, so that sums do not either.
         """
-        most = _threads_worth(self.n_rows * self._work_a_row)
+        most = threads_worth(self.n_rows * self._work_a_row)
         if self.is_sparse:
             # The transposed product fills (J, p) a block: few blocks, each of many entries for that.
             rows = (1 << 23) // (self.n_classes + 4 * self.n_units)
@@ -266,7 +259,7 @@ class Samples:
         work_a_row = self._work_a_row if work_a_row is None else work_a_row
         bounds = self._bounds
         work = self.n_rows * work_a_row
-        most = _threads_worth(work)
+        most = threads_worth(work)
         if len(bounds) == 1 and not self.is_sparse and most > 1:
             # Moments of many columns are worth threads where an evaluation is not.
             bounds = self._cut(self._even_share(self.n_rows, min(most, self.n_rows // _BLOCK_ROWS[0])))
@@ -280,46 +273,12 @@ class Samples:
 
     def _mapped(self, function: Callable[[Any], Any], items: Sequence[Any], work: int) -> Iterator[Any]:
         """The function of each item, in their order, with BLAS on one thread; in as many as so many operations need."""
-        n_threads = min(self.n_threads, len(items), _threads_worth(work))
+        n_threads = min(self.n_threads, len(items), threads_worth(work))
         with nullcontext() if self._pinned else single_threaded_blas():
             if n_threads > 1:
-                yield from self._shared_out(function, items, n_threads)
+                yield from shared_out(self._threads(), n_threads, function, items)
             else:
                 yield from map(function, items)
-
-    def _shared_out(self, function: Callable[[Any], Any], items: Sequence[Any], n_threads: int) -> Iterator[Any]:
-        """The same in threads, of which this is one: waking another takes longer than many a call of NumPy."""
-        n_items = len(items)
-        found: list[Any] = [None] * n_items
-        done = [False] * n_items
-        turns = count()
-
-        def work() -> Generator[None, None, None]:
-            """Whatever ends this, no other thread goes on."""
-            nonlocal turns
-            try:
-                while (i := next(turns)) < n_items:
-                    found[i] = function(items[i])
-                    done[i] = True
-                    yield
-            finally:
-                turns = count(n_items)
-
-        others = [self._threads().submit(deque, work(), 0) for _ in range(n_threads - 1)]
-        n_given = 0
-        own = work()
-        try:
-            for _ in own:
-                while n_given < n_items and done[n_given]:
-                    yield found[n_given]
-                    found[n_given] = None
-                    n_given += 1
-        finally:
-            own.close()
-            wait(others)
-        for other in others:
-            other.result()
-        yield from found[n_given:]
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -502,11 +461,6 @@ class Samples:
         )
         other._pinned = self._pinned
         return other
-
-
-def _threads_worth(work: int) -> int:
-    """How many threads so many operations are worth."""
-    return max(1, math.isqrt(work // _WORK_OF_THREAD))
 
 
 class _Total:

@@ -229,7 +229,7 @@ def test_any_blocks_and_any_threads_give_the_same(kind, n_threads, rows_a_block,
 
     expected = everything(whole)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sklearn_mle._samples._WORK_OF_THREAD", 1)
+        patch.setattr("sklearn_mle._threads._WORK_OF_THREAD", 1)
         # Columns of a few rows at a time.
         patch.setattr("sklearn_mle._samples._BLOCK_ROWS", (3, 80))
         patch.setattr("sklearn_mle._samples._COLUMN_BYTES", 1)
