@@ -32,6 +32,7 @@ from ._cost import MAX_EXACT_SIZE, exact_passes, kronecker_passes, pass_time, sa
 from ._curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from ._history import POLISHED_NATS, POLISHED_SIZE
 from ._memory import CurvatureMemory
+from ._pairs import number_of_pairs
 from ._problem import RoundProblem
 from ._typing import FloatArray
 
@@ -58,6 +59,8 @@ _SAMPLE_SHARE = 0.5
 # (1 +- sqrt(1 / 100))^2, a condition of about 1.5 (Marchenko & Pastur, 1967); and the share of all terms.
 _SAMPLE_TERMS = 100
 _TERMS_SHARE = 0.5
+# Its price, of that of the exact Hessian, at most: one does where that would be taken a few times.
+_MOST_OF_EXACT = 2.5
 # Rows for each column from which on it is seldom that they are separated.
 _ROWS_OF_COLUMN = 20
 # A class with fewer rows in the sample than this for each of its parameters may be separated there.
@@ -74,6 +77,8 @@ _MOST_OF_START = 1 / 4
 # nothing.
 _DECADES = 10.0
 _SLOWEST_OF_FREE = 0.75
+# Exact Hessians of Newton's last steps.
+_LAST_HESSIANS = 2.0
 # Nats: from here the curvature hardly moves. Each step leaves a thousandth, and costs more than the one before.
 _NEAR_THE_END = 10.0
 _GAIN_OF_STEP = 1e3
@@ -119,6 +124,8 @@ class CurvatureSchedule:
         cold = not (warm or problem.always_exact)
         sample_rows = _rows_of_sample(problem) if cold else 0
         sample_terms = _terms_of_sample(problem) if sampled and not problem.always_exact else 0
+        if sampled_passes(problem, sample_terms) > _MOST_OF_EXACT * self.exact_passes:
+            sample_terms = 0
         dear = _EXACT_PASSES
         if sample_rows or sample_terms:
             dear = _EXACT_PASSES_BESIDE_SAMPLE + _CALLS_BESIDE_SAMPLE / pass_time(problem)
@@ -169,11 +176,12 @@ class CurvatureSchedule:
         """What a step in a metric that costs nothing may leave, before another metric costs less.
 
         That is where the decades that there are to go, at this rate, take as many passes as the metric of a sample and
-        a step for each of them.
+        a step for each of them; or as Newton's last steps.
         """
-        if not self.sample_terms:
-            return _SLOWEST_OF_FREE
-        passes = sampled_passes(self.problem, self.sample_terms)
+        if self.sample_terms:
+            passes = sampled_passes(self.problem, self.sample_terms)
+        else:
+            passes = _LAST_HESSIANS * self.exact_passes if self.problem.size <= MAX_EXACT_SIZE else np.inf
         return min(10 ** -(_DECADES / (passes + _DECADES)), _SLOWEST_OF_FREE)
 
     def recall(self) -> None:
@@ -292,7 +300,7 @@ def _terms_of_sample(problem: RoundProblem) -> int:
     """Terms of the Hessian that stand for all of them; 0 where no share of them does."""
     n_outputs = problem.objective.layout.widths[-1]
     terms = _SAMPLE_TERMS * problem.size
-    share = _TERMS_SHARE * problem.objective.samples.n_rows * max(1, n_outputs * (n_outputs - 1) // 2)
+    share = _TERMS_SHARE * problem.objective.samples.n_rows * number_of_pairs(n_outputs)
     dense = not problem.objective.samples.is_sparse
     return terms if dense and problem.size <= _MAX_SAMPLED_SIZE and terms <= share else 0
 

@@ -5,6 +5,7 @@ columns and 2 to 10 classes, most of which they meet within a fifth. Choices ask
 """
 
 from ._moments import moments_time
+from ._pairs import between_logits_work, number_of_pairs
 from ._problem import RoundProblem
 
 # A row and a logit: softmax and residual. An entry of X: reading it twice, and the two products for a logit.
@@ -15,8 +16,10 @@ _SPARSE_ENTRY = 0.2
 _CALLS = 2e4
 # A row, a column and a pair of columns, where columns are whitened before their second moments are taken.
 _WHITE_ROW, _WHITE_COLUMN, _WHITE_PAIR = 10.0, 2.4, 0.06
-# A term that is drawn, and a column of it.
-_TERM, _TERM_COLUMN = 200.0, 6.0
+# A term that is drawn, a column of it, and an output of its row.
+_TERM, _TERM_COLUMN, _TERM_OUTPUT = 120.0, 6.0, 8.0
+# An operation of those that take pairs of classes to pairs of logits.
+_BETWEEN_LOGITS = 0.05
 # A row and a coordinate, and a pair of them; factors of a quadratic on some coordinates.
 _COORDINATE, _PRODUCT, _PARTIAL_FACTORS = 3.0, 0.025, 10
 # Beyond this the d x d matrix is not formed.
@@ -43,9 +46,9 @@ def factor_passes(problem: RoundProblem) -> float:
 
 def exact_passes(problem: RoundProblem) -> float:
     """The exact Hessian and its factor."""
-    n_logits, q = problem.coordinates.shape
-    pairs = n_logits * (n_logits + 1) // 2
-    return problem.objective.samples.n_rows * moments_time(pairs, q) / pass_time(problem) + factor_passes(problem)
+    n_outputs, q = len(problem.coordinates.basis), problem.coordinates.shape[1]
+    moments = problem.objective.samples.n_rows * moments_time(number_of_pairs(n_outputs), q)
+    return (moments + _assembly_time(problem)) / pass_time(problem) + factor_passes(problem)
 
 
 def partial_passes(problem: RoundProblem, n_coordinates: int) -> float:
@@ -59,8 +62,14 @@ def partial_passes(problem: RoundProblem, n_coordinates: int) -> float:
 
 def sampled_passes(problem: RoundProblem, n_terms: int) -> float:
     """The Hessian from so many of its terms, and its factor."""
-    q = problem.coordinates.shape[1]
-    return n_terms * (_TERM + q * _TERM_COLUMN) / pass_time(problem) + factor_passes(problem)
+    n_outputs, q = len(problem.coordinates.basis), problem.coordinates.shape[1]
+    moments = n_terms * (_TERM + q * _TERM_COLUMN + n_outputs * _TERM_OUTPUT)
+    return (moments + _assembly_time(problem)) / pass_time(problem) + factor_passes(problem)
+
+
+def _assembly_time(problem: RoundProblem) -> float:
+    """Nanoseconds of a Hessian from the moments of all pairs of classes."""
+    return _BETWEEN_LOGITS * between_logits_work(len(problem.coordinates.basis)) * problem.coordinates.shape[1] ** 2
 
 
 def step_time(problem: RoundProblem) -> float:

@@ -12,14 +12,17 @@ from ._draws import representative
 from ._moments import moments_of_columns, square
 from ._network import Network
 from ._objective import NegativeLogLikelihood
+from ._pairs import pair_weights
 from ._precondition import Coordinates
 from ._problem import RoundProblem
 from ._selection import Selection
-from ._softmax import curvature_product, nll_and_proba_of_wrong, nll_and_residual, one_hot, pair_weights
+from ._softmax import curvature_product, nll_and_proba_of_wrong, nll_and_residual, one_hot
 from ._typing import FloatArray, IntArray
 
 # Entries of the whitened columns: a megabyte, which stays in a core's own cache.
 _MOST_ENTRIES = 1 << 17
+# Entries of the weights of all pairs of classes: 32 MiB.
+_MOST_WEIGHTS = 1 << 22
 
 
 def round_problem(objective: NegativeLogLikelihood, coordinates: Coordinates) -> RoundProblem:
@@ -86,7 +89,7 @@ class KeptProblem(RoundProblem):
         self._targets = samples.y if self._signed or samples.y.ndim == 2 else one_hot(samples.y, samples.n_classes)
         self._proba = np.empty((len(coordinates.basis), samples.n_rows))
         self._proba_at: bytes | None = None
-        self._hessian_passes = objective.passes_of_moments(self._pair_basis.shape[1], len(self._columns))
+        self._hessian_passes = objective.passes_of_moments(self._n_pairs, len(self._columns))
         # 1/2 psi' (I (x) P) psi + slope' psi + what the prior is at psi = 0; no slope where weights are 0 there.
         self._prior: tuple[FloatArray | None, float] | None = None
         if objective.precision:
@@ -180,11 +183,19 @@ class KeptProblem(RoundProblem):
 
     def hessian(self, psi: FloatArray) -> FloatArray:
         """Hessian by psi, (d, d)."""
-        weights = pair_weights(self._probabilities(psi))
-        if self.objective.samples.w is not None:
-            weights *= self.objective.samples.w
+        proba, w, columns = self._probabilities(psi), self.objective.samples.w, self._columns
+        moments: FloatArray | None = None
+        width = max(1, _MOST_WEIGHTS // self._n_pairs)
+        for start in range(0, columns.shape[1], width):
+            rows = slice(start, start + width)
+            weights = pair_weights(proba[:, rows])
+            if w is not None:
+                weights *= w[rows]
+            part = moments_of_columns(weights, columns[:, rows])
+            moments = part if moments is None else moments + part
+        assert moments is not None
         self.objective.n_passes += self._hessian_passes
-        return self._assembled(square(moments_of_columns(weights, self._columns), len(self._columns)))
+        return self._assembled(square(moments, len(columns)))
 
     def hessian_on(self, psi: FloatArray, selection: Selection) -> FloatArray:
         """Hessian by some of psi, (n, n)."""

@@ -93,18 +93,6 @@ def gauge_basis(n_outputs: int) -> FloatArray:
     return _read_only(basis)
 
 
-@lru_cache(maxsize=16)
-def pair_basis(n_outputs: int, all_logits: bool) -> FloatArray:
-    """(Q_k - Q_l)(Q_k - Q_l)' for each pair of classes k < l, (M M, n_pairs): Q is I, or the gauge's basis."""
-    if n_outputs == 1:
-        return _read_only(np.ones((1, 1)))
-    basis = np.eye(n_outputs) if all_logits else gauge_basis(n_outputs)
-    first, second = np.triu_indices(n_outputs, 1)
-    contrasts = basis[first] - basis[second]
-    outer = contrasts[:, :, None] * contrasts[:, None, :]
-    return _read_only(np.ascontiguousarray(outer.reshape(len(contrasts), -1).T))
-
-
 def _read_only(array: FloatArray) -> FloatArray:
     array.flags.writeable = False
     return array

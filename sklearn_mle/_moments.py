@@ -4,7 +4,6 @@ They are what the Hessian of the linear model is made of: one weighting for each
 """
 
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 
@@ -23,8 +22,6 @@ _FEW_ENTRIES = 1 << 16
 _TOGETHER_BYTES = 1 << 23
 _LEAST_TOGETHER = 512
 _ROWS_AT_A_TIME = 1 << 16
-# Rows of which all classes' running totals stay in a core's own cache.
-_DRAWN_AT_A_TIME = 1 << 13
 
 
 def moments_of_rows(X: FloatArray, weights: FloatArray | None, with_one: bool) -> FloatArray:
@@ -154,33 +151,13 @@ def repeated(shares: FloatArray, times: float, rng: np.random.Generator) -> IntA
     return np.concatenate(found)
 
 
-def draw_pairs(proba: FloatArray, rng: np.random.Generator) -> IntArray:
-    """For each row a pair of classes k < l, in the order of `pair_weights`, by chance in proportion to p_k p_l."""
-    n_rows = proba.shape[1]
-    starts = range(0, max(1, n_rows), _DRAWN_AT_A_TIME)
-    return np.concatenate([_draw_pairs(proba[:, a : a + _DRAWN_AT_A_TIME], rng) for a in starts])
-
-
-def _draw_pairs(proba: FloatArray, rng: np.random.Generator) -> IntArray:
-    n_outputs, n_rows = proba.shape
-    # p_k p_l = p_k (1 - p_k) times p_l / (1 - p_k).
-    first = _draw(proba * (1 - proba), rng)
-    rest = proba.copy()
-    rest[first, np.arange(n_rows)] = 0.0
-    second = _draw(rest, rng)
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    return low * n_outputs - low * (low + 1) // 2 + high - low - 1
-
-
-def _draw(weights: FloatArray, rng: np.random.Generator) -> IntArray:
-    """One index for each column of weights (K, B), with a chance in proportion to them; of a weight above zero.
-
-    The weights are overwritten with their running totals.
-    """
-    for before, after in pairwise(weights):
-        after += before
-    level = weights[-1] * rng.random(weights.shape[1], dtype=weights.dtype)
-    chosen = np.zeros(weights.shape[1], dtype=np.intp)
-    for total in weights[:-1]:
-        chosen += total <= level
-    return chosen
+def moments_of_groups(columns: FloatArray, sizes: IntArray) -> FloatArray:
+    """Sums of v v' over groups of so many of the columns v of (q, B) in turn, of one or more each: upper triangles."""
+    q = len(columns)
+    starts = np.cumsum(sizes) - sizes
+    out = np.empty((q * (q + 1) // 2, len(sizes)))
+    row = 0
+    for j in range(q):
+        np.add.reduceat(columns[j] * columns[j:], starts, axis=1, out=out[row : row + q - j])
+        row += q - j
+    return out.T

@@ -12,11 +12,12 @@ import numpy as np
 
 from ._draws import SEED, drawn_evenly
 from ._layout import Layout
-from ._moments import draw_pairs, moments_of_columns, moments_of_rows, repeated, square
+from ._moments import moments_of_columns, moments_of_rows, repeated, square
 from ._network import Network
+from ._pairs import draw_pairs, number_of_pairs, pair_weights
 from ._products import sum_over_rows
 from ._samples import Block, Samples
-from ._softmax import curvature_product, nll_and_residual, pair_weights, softmax
+from ._softmax import curvature_product, nll_and_residual, softmax
 from ._typing import BoolArray, FloatArray, IntArray
 
 # Probabilities are kept between a gradient and its Hessian products where they take at most this many
@@ -233,7 +234,7 @@ class NegativeLogLikelihood:
         """
         kept = self._is_kept(theta)
         fit_intercept = self.layout.fit_intercept
-        n_pairs = max(1, self._n_outputs * (self._n_outputs - 1) // 2)
+        n_pairs = number_of_pairs(self._n_outputs)
         q = (self.samples.n_features if transform is None else transform.shape[-1]) + fit_intercept
 
         def block_terms(block: Block) -> tuple[FloatArray]:
@@ -286,25 +287,25 @@ class NegativeLogLikelihood:
         rng = np.random.default_rng(SEED)
         rows = repeated(curvature, n_terms / total if total else 0.0, rng)
         if self._n_outputs == 1:
-            groups: list[IntArray] = [rows]
+            sizes = np.array([len(rows)])
         else:
             total /= 2
-            proba = self._proba_of(theta, rows, kept)
-            pairs = draw_pairs(proba, rng)
-            order = np.argsort(pairs, kind="stable")
-            n_pairs = self._n_outputs * (self._n_outputs - 1) // 2
-            groups = np.split(rows[order], np.cumsum(np.bincount(pairs, minlength=n_pairs))[:-1])
+            pairs = draw_pairs(*self._proba_of(theta, rows, kept), rng)
+            rows = rows[np.argsort(pairs, kind="stable")]
+            sizes = np.bincount(pairs, minlength=number_of_pairs(self._n_outputs))
         q = (self.samples.n_features if transform is None else transform.shape[-1]) + self.layout.fit_intercept
         self.n_passes += self.passes_of_moments(len(rows) / len(curvature), q)
-        moments = self.samples.moments_of(groups, center, transform, self.layout.fit_intercept)
+        moments = self.samples.moments_of(rows, sizes, center, transform, self.layout.fit_intercept)
         return moments * (total / n_terms)
 
-    def _proba_of(self, theta: FloatArray, rows: IntArray, kept: bool) -> FloatArray:
-        """Probabilities (K, len(rows)) of some rows."""
+    def _proba_of(self, theta: FloatArray, rows: IntArray, kept: bool) -> tuple[FloatArray, IntArray]:
+        """Probabilities (K, n) which have those of some rows, in order, and where these are there."""
         if kept:
             assert self._proba is not None
-            return self._proba.take(rows, axis=1)
-        return softmax(self.network.forward(theta, self.samples.block_of(rows)))
+            return self._proba, rows
+        is_first = np.diff(rows, prepend=-1) > 0
+        proba = softmax(self.network.forward(theta, self.samples.block_of(rows[is_first])))
+        return proba, np.cumsum(is_first) - 1
 
     def row_curvature(self, theta: FloatArray) -> FloatArray:
         """The trace of w (diag p - p p') of each row, (n,): its share of the curvature, but for the size of x."""

@@ -6,9 +6,9 @@ from functools import cached_property, partial
 import numpy as np
 
 from ._curvature import CoupledCurvature, Curvature, DiagonalCurvature, KroneckerCurvature
-from ._layout import pair_basis
 from ._moments import together
 from ._objective import NegativeLogLikelihood
+from ._pairs import between_logits, number_of_pairs
 from ._precondition import Coordinates
 from ._samples import Block
 from ._selection import Selection
@@ -98,7 +98,7 @@ class RoundProblem:
     def hessian(self, psi: FloatArray) -> FloatArray:
         """Hessian by psi, (d, d)."""
         theta, n_rows = self._theta(psi), self.objective.samples.n_rows
-        by_column = together(self._pair_basis.shape[1], self.coordinates.shape[1])
+        by_column = together(self._n_pairs, self.coordinates.shape[1])
         return self._hessian_of(partial(self.objective.pair_moments, theta), n_rows, by_column)
 
     def hessian_on(self, psi: FloatArray, selection: Selection) -> FloatArray:
@@ -140,8 +140,7 @@ class RoundProblem:
         Columns that have to be laid out one by one are centred in doing so.
         """
         coordinates = self.coordinates
-        n_pairs = self._pair_basis.shape[1]
-        late = n_rows > 2 * n_pairs * coordinates.rank and coordinates.mild
+        late = n_rows > 2 * self._n_pairs * coordinates.rank and coordinates.mild
         near = late and coordinates.near and not by_column
         moments = moments_by(None if near else coordinates.center, None if late else coordinates.transform)
         if late:
@@ -155,7 +154,7 @@ class RoundProblem:
         """The Hessian from second moments (n_pairs, q, q) of whitened columns and the constant."""
         coordinates = self.coordinates
         n_logits, q = coordinates.shape
-        hessian = self._pair_basis @ moments.reshape(len(moments), q * q)
+        hessian = between_logits(moments.reshape(len(moments), q * q), len(coordinates.basis), coordinates.all_logits)
         if self.objective.precision:
             penalty = self.penalty_metric
             # Of (M M, q q), the blocks of a logit with itself.
@@ -208,10 +207,9 @@ class RoundProblem:
                 return False
         return bool((objective.curvature_left(theta, center) < _NO_CURVATURE).any())
 
-    @cached_property
-    def _pair_basis(self) -> FloatArray:
-        """(Q_k - Q_l)(Q_k - Q_l)' for each pair of classes, (M M, n_pairs)."""
-        return pair_basis(self.coordinates.basis.shape[0], self.coordinates.all_logits)
+    @property
+    def _n_pairs(self) -> int:
+        return number_of_pairs(len(self.coordinates.basis))
 
     def diagonal_curvature(self, psi: FloatArray) -> Curvature:
         """A model of the Hessian at psi from its diagonal."""

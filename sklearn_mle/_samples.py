@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import entr
 
-from ._moments import moments_of_rows
+from ._moments import moments_of_groups, moments_of_rows, square
 from ._products import own_product, sum_over_rows, times_rows
 from ._targets import rows_by_class
 from ._threads import available_threads, shared_out, single_threaded_blas, threads_worth
@@ -39,6 +39,8 @@ _ENTRIES_OF_COLUMN = 32
 _LEAST_OF_COLUMN = 8
 # So many products of moments take the time of one of an evaluation.
 _PRODUCTS_OF_MOMENTS = 5
+# Up to so many products of entries a group of rows costs its calls.
+_FEW_PRODUCTS = 20_000
 # Up to so many multiplications BLAS takes one thread of its own accord.
 _UNTHREADED_WORK = 1 << 16
 # Softmax and residual of one logit, in units of a product.
@@ -381,27 +383,49 @@ class Samples:
         return self._made(self.X[rows], self.y[..., rows], None if self.w is None else self.w[rows], 0, len(rows))
 
     def moments_of(
-        self, groups: list[IntArray], center: FloatArray | None, transform: FloatArray | None, with_one: bool
+        self,
+        rows: IntArray,
+        sizes: IntArray,
+        center: FloatArray | None,
+        transform: FloatArray | None,
+        with_one: bool,
     ) -> FloatArray:
-        """Sums of v v' over groups of rows, of weight one each: (n_groups, q, q).
+        """Sums of v v' over groups of so many of the rows in turn, of weight one each: (n_groups, q, q).
 
         v = (transform' (x - center), 1), or (x, 1) where there is no center.
         """
         q = (self.n_features if transform is None else transform.shape[-1]) + with_one
         width = max(_BLOCK_ROWS[0], _COLUMN_BYTES // (8 * q))
-        pieces = [(g, rows[a : a + width]) for g, rows in enumerate(groups) for a in range(0, len(rows), width)]
+        ends = np.cumsum(sizes)
+        is_few = sizes * (q * (q + 1)) <= _FEW_PRODUCTS
+        of_few = np.flatnonzero(is_few & (sizes > 0))
+        rows_of_few = rows[np.repeat(is_few, sizes)]
+        pieces = []
+        # Where what counts is the number of calls, many groups are one piece.
+        done = 0
+        cuts = np.flatnonzero(np.diff(np.cumsum(sizes[of_few]) // width)) + 1
+        for groups in np.split(of_few, cuts) if len(of_few) else []:
+            n_rows = int(sizes[groups].sum())
+            pieces.append((groups, rows_of_few[done : done + n_rows]))
+            done += n_rows
+        for g in np.flatnonzero(~is_few):
+            a, b = ends[g] - sizes[g], ends[g]
+            pieces += [(np.array([g]), rows[i : min(i + width, b)]) for i in range(a, b, width)]
 
-        def moments(piece: tuple[int, IntArray]) -> FloatArray:
-            block = self.block_of(piece[1])
+        def moments(piece: tuple[IntArray, IntArray]) -> FloatArray:
+            groups, rows = piece
+            block = self.block_of(rows)
+            if is_few[groups[0]]:
+                shift = np.zeros(self.n_features) if center is None else center
+                return square(moments_of_groups(block.features(shift, transform, with_one), sizes[groups]), q)
             if center is None:
-                return moments_of_rows(block.rows(), None, with_one)[0]
-            columns = block.features(center, transform, with_one)
-            return own_product(columns)
+                return moments_of_rows(block.rows(), None, with_one)
+            return own_product(block.features(center, transform, with_one))
 
-        out = np.zeros((len(groups), q, q))
-        work = sum(map(len, groups)) * q * q // _PRODUCTS_OF_MOMENTS
-        for (g, _), moment in zip(pieces, self._mapped(moments, pieces, work), strict=True):
-            out[g] += moment
+        out = np.zeros((len(sizes), q, q))
+        work = len(rows) * q * q // _PRODUCTS_OF_MOMENTS
+        for (groups, _), part in zip(pieces, self._mapped(moments, pieces, work), strict=True):
+            out[groups] += part
         return out
 
     def column_sums(self, center: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -146,21 +146,3 @@ def curvature_product(proba: FloatArray, dz: FloatArray) -> FloatArray:
     dz -= np.einsum("kb,kb->b", proba, dz)
     dz *= proba
     return dz
-
-
-def pair_weights(proba: FloatArray) -> FloatArray:
-    """p_k p_l for each pair of classes k < l, shape (K (K - 1) / 2, B).
-
-    diag p - p p' = sum over pairs of p_k p_l (e_k - e_l)(e_k - e_l)': a sum of positive terms, which keeps
-    its digits where p approaches a corner, and where diag p - p p' itself would cancel.
-    """
-    n_outputs = proba.shape[0]
-    if n_outputs == 1:
-        return proba * (1 - proba)
-    out = np.empty((n_outputs * (n_outputs - 1) // 2, proba.shape[1]), dtype=proba.dtype)
-    row = 0
-    for k in range(n_outputs - 1):
-        width = n_outputs - 1 - k
-        np.multiply(proba[k], proba[k + 1 :], out=out[row : row + width])
-        row += width
-    return out

@@ -207,4 +207,7 @@ def test_the_free_metric_goes_where_another_costs_little(dear, slowest, monkeypa
     monkeypatch.setattr("sklearn_mle._auto.sampled_passes", lambda *_: dear)
     assert_allclose(schedule.slowest, slowest, atol=0.1)
     schedule.sample_terms = 0
+    schedule.exact_passes = dear / 2
+    assert_allclose(schedule.slowest, slowest, atol=0.1)
+    schedule.exact_passes = 1000.0
     assert schedule.slowest == 0.75

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, log_expit, logsumexp
 
-from sklearn_mle._softmax import curvature_product, log_softmax, nll_and_residual, pair_weights, softmax
+from sklearn_mle._softmax import curvature_product, log_softmax, nll_and_residual, softmax
 
 # Roundings of logits of order ten.
 TOLERANCE = {"d": 1e-13, "f": 1e-5}
@@ -101,21 +101,6 @@ def test_curvature_product_is_the_derivative_of_the_residual(n_outputs):
     ahead = nll_and_residual(z + step * dz, labels)[1]
     behind = nll_and_residual(z - step * dz, labels)[1]
     assert_allclose(product, (ahead - behind) / (2 * step), atol=1e-8)
-
-
-@pytest.mark.parametrize("n_outputs", [1, 2, 3, 6])
-def test_pair_weights_make_up_the_curvature(n_outputs):
-    proba = softmax(block(n_outputs=n_outputs)[0])
-    proba = proba[1:] if n_outputs == 1 else proba
-    weights = pair_weights(proba)
-    if n_outputs == 1:
-        assert_allclose(weights, proba * (1 - proba))
-        return
-    first, second = np.triu_indices(n_outputs, 1)
-    contrasts = np.eye(n_outputs)[first] - np.eye(n_outputs)[second]
-    assert weights.shape == (len(contrasts), proba.shape[1])
-    for p, w in zip(proba.T, weights.T, strict=True):
-        assert_allclose((contrasts.T * w) @ contrasts, np.diag(p) - np.outer(p, p), atol=1e-15)
 
 
 FINITE = hnp.arrays(np.float64, (3, 4), elements=st.floats(-50, 50))
