@@ -51,7 +51,7 @@ _RECALLED_FOR = 4.0
 _PATIENCE = 8.0
 _LEFT = "that the last fit has left"
 # Exact Hessians whose price is spent by then on steps without them: outliers can keep those short for ever.
-_MANY_HESSIANS = 10.0
+_MANY_HESSIANS = 4.0
 # Rows a parameter in a sample whose estimate is a start, and the share of all rows that it may be.
 _SAMPLE_ROWS = 15
 _SAMPLE_SHARE = 0.5

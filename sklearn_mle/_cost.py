@@ -19,7 +19,7 @@ _WHITE_ROW, _WHITE_COLUMN, _WHITE_PAIR = 10.0, 2.4, 0.06
 # A term that is drawn, a column of it, and an output of its row.
 _TERM, _TERM_COLUMN, _TERM_OUTPUT = 120.0, 6.0, 8.0
 # An operation of those that take pairs of classes to pairs of logits.
-_BETWEEN_LOGITS = 0.05
+_BETWEEN_LOGITS = 0.03
 # A row and a coordinate, and a pair of them; factors of a quadratic on some coordinates.
 _COORDINATE, _PRODUCT, _PARTIAL_FACTORS = 3.0, 0.025, 10
 # Beyond this the d x d matrix is not formed.

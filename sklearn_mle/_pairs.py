@@ -72,8 +72,8 @@ def between_logits(of_pairs: FloatArray, n_outputs: int, all_logits: bool) -> Fl
 
 
 def between_logits_work(n_outputs: int) -> int:
-    """Multiplications of `between_logits` for t = 1, of as many logits."""
-    return n_outputs**2 * (number_of_pairs(n_outputs) if n_outputs <= _FEW_OUTPUTS else 2 * n_outputs)
+    """Operations of `between_logits` for t = 1, of as many logits."""
+    return n_outputs**2 * (number_of_pairs(n_outputs) if n_outputs <= _FEW_OUTPUTS else 3 * n_outputs)
 
 
 @lru_cache(maxsize=16)
