@@ -50,8 +50,9 @@ _RECALLED_FOR = 4.0
 # Passes after which a model that is good, or cheap, is put in question.
 _PATIENCE = 8.0
 _LEFT = "that the last fit has left"
-# Exact Hessians whose price is spent by then on steps without them: outliers can keep those short for ever.
-_MANY_HESSIANS = 4.0
+# Exact Hessians whose price is spent by then on steps without them: outliers can keep those short for ever. In single
+# precision steps with them end in rounding sooner.
+_MANY_HESSIANS, _MANY_HESSIANS_OF_SINGLE = 4.0, 10.0
 # Rows a parameter in a sample whose estimate is a start, and the share of all rows that it may be.
 _SAMPLE_ROWS = 15
 _SAMPLE_SHARE = 0.5
@@ -274,7 +275,8 @@ class CurvatureSchedule:
         more than many.
         """
         dear = self._patience < spent < np.inf
-        endless = self.problem.objective.n_passes > _MANY_HESSIANS * max(self.exact_passes, _PATIENCE)
+        many = _MANY_HESSIANS if self.problem.is_double else _MANY_HESSIANS_OF_SINGLE
+        endless = self.problem.objective.n_passes > many * max(self.exact_passes, _PATIENCE)
         return self.problem.size <= MAX_EXACT_SIZE and (dear or endless)
 
     def _hessian_at(self, psi: FloatArray) -> FloatArray:
