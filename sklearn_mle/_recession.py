@@ -11,6 +11,7 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.optimize import linprog
 
+from ._draws import SEED
 from ._margins import EPS, ROUNDINGS, ScaledRows
 from ._typing import BoolArray, Design, FloatArray, IntArray
 
@@ -35,6 +36,8 @@ _SMALL = 1e-4
 _REFINEMENT = 2.0**-17
 # A coefficient of unit norm this small on a space is zero there: bases are orthonormal to rounding.
 LEVEL = 1e-9
+# Pairs for each unknown that are made level at once.
+_SPREAD = 20
 # Entries of the rows that join a program at a time.
 _MAX_BATCH = 5_000_000
 # Projections decompose dense matrices of this order, in seconds.
@@ -250,7 +253,10 @@ class RecessionCone:
             V = rows.unflatten(v)
 
     def _spread(self, tied: BoolArray) -> IntArray:
-        """Some of the `tied` pairs, evenly from each pair of classes: twice as many as it has unknowns."""
+        """Some of the `tied` pairs, evenly from each pair of classes: twice as many as it has unknowns.
+
+        Of many classes, as many as span most of the whole.
+        """
         rows, chosen = self.rows, []
         for c in range(rows.n_classes):
             own = np.flatnonzero(rows.reference == c)
@@ -258,7 +264,9 @@ class RecessionCone:
                 at = own[tied[own, k]]
                 step = max(1, len(at) // (2 * rows.q))
                 chosen.append(at[::step] * rows.n_classes + k)
-        return np.concatenate(chosen).astype(np.intp)
+        spread = np.concatenate(chosen).astype(np.intp)
+        most = _SPREAD * self.unknowns
+        return spread if len(spread) <= most else np.random.default_rng(SEED).choice(spread, most, replace=False)
 
     def clean(self, V: FloatArray, slack: float, used: IntArray | None = None) -> FloatArray | None:
         """V with its small margins set to zero; None if that is no direction of recession.

@@ -16,6 +16,7 @@ from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier
 from sklearn_mle._margins import ScaledRows
 from sklearn_mle._minimize import polish, solve
 from sklearn_mle._problem import RoundProblem
+from sklearn_mle._recession import RecessionCone
 from sklearn_mle._separation import SeparationFinding, SeparationKind, diagnose_separation, recession_signs
 
 COMPLETE, QUASI, OVERLAP = SeparationKind.COMPLETE, SeparationKind.QUASI_COMPLETE, SeparationKind.OVERLAP
@@ -447,6 +448,30 @@ def test_wide_sparse_is_not_densified():
     agreeing = (X @ direction > 0) == (y == 1)
     finding = diagnose_separation(X[agreeing], y[agreeing], fit_intercept=False, candidate=direction[np.newaxis])
     assert finding.kind is COMPLETE
+
+
+def test_a_crawl_of_many_classes_is_cleaned(monkeypatch):
+    """What is level is found from a share of the pairs: with many classes few of them say it all."""
+    n, K = 3000, 40
+    X, y = overlapping(n, 3, K)
+    X[:, 2] = 0.0
+    X[np.flatnonzero(y < 10)[:150], 2] = 1.0
+    drawn = []
+    spread = RecessionCone._spread
+    monkeypatch.setattr(RecessionCone, "_spread", lambda self, tied: drawn.append(spread(self, tied)) or drawn[-1])
+    rows = ScaledRows(X, y, K, None, True)
+    cone = RecessionCone(rows, None, time.monotonic() + 60)
+    V = np.zeros((K, 4))
+    V[10:, 2] = -1.0
+    approached = (
+        rows.from_original(V) + 1e-5 * np.random.default_rng(1).standard_normal((K, 4)) * (np.arange(K) > 0)[:, None]
+    )
+    cleaned = cone.clean(approached, 1e-2)
+    assert len(drawn[0]) == 20 * cone.unknowns
+    direction = rows.to_original(cleaned)
+    found = margins(direction / np.nanmax(margins(direction, X, y)), X, y)
+    assert np.nanmin(found) > -1e-9
+    assert np.array_equal(rows.separated(cleaned), (np.arange(K) >= 10) & (X[:, 2:] == 1) & (y[:, None] < 10))
 
 
 def test_many_rows_take_seconds():
