@@ -26,7 +26,7 @@ from scipy import linalg
 from ._layout import Layout, gauge_basis
 from ._samples import Samples
 from ._typing import FloatArray, Scalar
-from ._whitening import Columns, columns_of, diagonal_transform, penalised_whitening, whitening
+from ._whitening import Columns, columns_of, diagonal_transform, is_level, orthonormal, penalised_whitening, whitening
 
 # Above this many columns second moments cost more than they gain: only scales are taken.
 _MAX_DENSE_FEATURES = 3000
@@ -235,11 +235,11 @@ def null_coordinates(
         class_metric = np.diag(shares * (1 - shares)) / a if len(basis) > 1 else class_metric
     elif np.isinf(C):
         transform, null = whitening(columns, rows, fit_intercept)
-        if null.shape[1] and rows is not samples:
+        if null.shape[1] and rows is not samples and not is_level(samples, columns, null):
             # What does not vary in some rows may vary in others.
             columns, rows = Columns(samples, fit_intercept, with_moments=True), samples
             transform, null = whitening(columns, samples, fit_intercept)
-        transform = transform / np.sqrt(mass)
+        transform, null = transform / np.sqrt(mass), orthonormal(null)
         feature_metric = np.eye(transform.shape[1])
     else:
         transform, feature_metric = penalised_whitening(columns, mass, C)

@@ -9,7 +9,7 @@ from scipy import linalg
 from scipy.linalg import lapack
 
 from ._draws import drawn_evenly
-from ._samples import Samples
+from ._samples import Block, Samples
 from ._typing import FloatArray
 
 # A residual of at most this many roundings of the entries it came from is taken for rounding.
@@ -77,7 +77,7 @@ def columns_of(samples: Samples, fit_intercept: bool, wide: bool) -> tuple[Colum
 
 
 def whitening(columns: Columns, samples: Samples, center: bool) -> tuple[FloatArray, FloatArray]:
-    """T (p, r) with T' S T = I, and the null space of X, by pivoted Cholesky with refinement.
+    """T (p, r) with T' S T = I, and directions that span the null space of X, by pivoted Cholesky with refinement.
 
     A Gram matrix shows a nearly dependent column only down to the square root of the rounding. Columns with
     less of their own than that are replaced by their residual, and the Gram matrix of the replaced columns
@@ -122,10 +122,28 @@ def whitening(columns: Columns, samples: Samples, center: bool) -> tuple[FloatAr
         gram /= samples.total_weight
         if center:
             gram -= np.outer(sums, sums) / samples.total_weight**2
-    return transform, _orthonormal(np.hstack(null))
+    return transform, np.hstack(null)
 
 
-def _orthonormal(directions: FloatArray) -> FloatArray:
+def is_level(samples: Samples, columns: Columns, directions: FloatArray) -> bool:
+    """Whether no row leaves the mean along some directions (p, m) by more than rounding; statistics may be a sample's.
+
+    That takes a thin product with X, where second moments of all columns are one as wide as X.
+    """
+    means, most = columns.mean @ directions, _ROUNDINGS * (columns.rounding @ np.abs(directions))
+    farthest = np.zeros(len(means))
+
+    def block_farthest(block: Block) -> FloatArray:
+        away = np.abs(block.outputs(directions.T) - means[:, None])
+        if block.w is not None:
+            away = away[:, block.w > 0]
+        return away.max(axis=1, initial=0.0)
+
+    samples.each(block_farthest, lambda away: np.maximum(farthest, away, out=farthest))
+    return bool(np.all(farthest <= most))
+
+
+def orthonormal(directions: FloatArray) -> FloatArray:
     """An orthonormal basis of the span."""
     if not directions.shape[1]:
         return directions

@@ -330,3 +330,27 @@ def test_columns_that_vary_in_certain_rows_alone_keep_their_coordinates():
     assert rewhitened(round_.coordinates, samples, curvature, np.inf, round_.coordinates.origin) is None
     curvature[:3] = 1.0
     assert rewhitened(round_.coordinates, samples, curvature, np.inf, round_.coordinates.origin) is None
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("breaks", ["nowhere", "in a row", "in a row without weight"])
+def test_a_dependence_found_in_a_sample_is_looked_for_in_all_rows(breaks, fit_intercept, kind):
+    n = 20_000
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 3)) * [1e-4, 1.0, 1e5] + [0.0, 5.0, 0.0]
+    X = np.c_[X, X @ [1e4, 2.0, 1e-5], 3 * X[:, 0] - 1e-5 * X[:, 1]]
+    w = np.ones(n)
+    # No stretch of rows begins with this one.
+    if breaks != "nowhere":
+        X[4321, 3] += 1e-3
+        w[4321] = breaks == "in a row"
+    samples = Samples(kind(X), rng.integers(0, 3, n).astype(np.int32), w, n_classes=3)
+    coordinates, _ = null_coordinates(Layout((5, 3), fit_intercept), samples, np.inf)
+    assert coordinates.rank == 3 + (breaks == "in a row")
+    assert coordinates.of_sample == (breaks != "in a row")
+    assert_allclose(coordinates.null.T @ coordinates.null, np.eye(5 - coordinates.rank), atol=1e-12)
+    kept = w > 0
+    along = (X - coordinates.center * fit_intercept)[kept] @ coordinates.null
+    size = np.abs(X[kept]) @ np.abs(coordinates.null)
+    assert np.all(np.abs(along) <= 1e-12 * size.max(axis=0))
