@@ -62,8 +62,8 @@ _SAMPLE_TERMS = 100
 _TERMS_SHARE = 0.5
 # Its price, of that of the exact Hessian, at most: one does where that would be taken a few times.
 _MOST_OF_EXACT = 2.5
-# Rows for each column from which on it is seldom that they are separated.
-_ROWS_OF_COLUMN = 20
+# Rows for each column below which they are often separated.
+_ROWS_OF_COLUMN = 5
 # A class with fewer rows in the sample than this for each of its parameters may be separated there.
 _SAMPLE_ROWS_OF_CLASS = 5
 _MAX_SAMPLED_SIZE = 2000

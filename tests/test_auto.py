@@ -168,8 +168,9 @@ def test_costs_grow_with_what_they_are_of():
         (3000, 50, 10, np.inf, True),
         (3000, 50, 10, 1.0, True),
         (600, 50, 10, 1.0, True),
+        (600, 50, 10, np.inf, True),
         # Few rows for each column may be separated.
-        (600, 50, 10, np.inf, False),
+        (200, 50, 10, np.inf, False),
         # The exact Hessian is cheap, or rows are enough for an estimate from a sample of them.
         (3000, 8, 3, np.inf, False),
         (40_000, 30, 6, np.inf, False),
