@@ -11,7 +11,7 @@ Costs are in passes, one pass being the time of an evaluation of value and gradi
                for as long as the products spent under it cost less than a new one would.
     coupled    the same for wide or sparse X, where second moments are out of reach: a diagonal, and for each
                column what its classes have to do with one another.
-    sampled    a hundred terms for each parameter, of the sum that the Hessian is, drawn by their size near the
+    sampled    some dozens of terms for each parameter, of the sum that the Hessian is, drawn by their size near the
                estimate of a few rows. Where rows are many for the parameters it is a far better model than
                Kronecker's, at the cost of a pass or two. SciPy's L-BFGS-B then takes the whole problem in its
                coordinates: each pass brings a value, a gradient and a curvature pair, where Newton's would spend
@@ -56,10 +56,14 @@ _MANY_HESSIANS, _MANY_HESSIANS_OF_SINGLE = 4.0, 10.0
 # Rows a parameter in a sample whose estimate is a start, and the share of all rows that it may be.
 _SAMPLE_ROWS = 15
 _SAMPLE_SHARE = 0.5
-# Terms a parameter in the sampled Hessian: its eigenvalues relative to the whole one lie within
-# (1 +- sqrt(1 / 100))^2, a condition of about 1.5 (Marchenko & Pastur, 1967); and the share of all terms.
-_SAMPLE_TERMS = 100
+# Terms a parameter in the sampled Hessian, at least and at most: with t of them its eigenvalues relative to the whole
+# one lie within (1 +- sqrt(1 / t))^2, a condition of about 1.5 for 100 (Marchenko & Pastur, 1967). The share of all.
+_SAMPLE_TERMS = 30, 100
 _TERMS_SHARE = 0.5
+# Rows of great leverage take more iterations than the condition says, so many times. Nanoseconds of one beside its
+# evaluation.
+_MORE_ITERATIONS = 3.0
+_ITERATION = 1.5e5
 # Its price, of that of the exact Hessian, at most: one does where that would be taken a few times.
 _MOST_OF_EXACT = 2.5
 # Rows for each column below which they are often separated.
@@ -127,9 +131,15 @@ class CurvatureSchedule:
         sample_terms = _terms_of_sample(problem) if sampled and not problem.always_exact else 0
         if sampled_passes(problem, sample_terms) > _MOST_OF_EXACT * self.exact_passes:
             sample_terms = 0
+        dense = problem.coordinates.transform.ndim == 2
+        # Products with the Hessian certify without last digits as well as iterations in a metric come by them.
+        small = problem.size <= POLISHED_SIZE and problem.is_double
+        suited = small and (problem.has_prior or _is_determined(problem))
+        null_first = dense and cold and suited and not sample_rows
         dear = _EXACT_PASSES
         if sample_rows or sample_terms:
-            dear = _EXACT_PASSES_BESIDE_SAMPLE + _CALLS_BESIDE_SAMPLE / pass_time(problem)
+            beside = _EXACT_PASSES_BESIDE_SAMPLE + _CALLS_BESIDE_SAMPLE / pass_time(problem)
+            dear = min(dear, beside) if null_first else beside
         if sample_rows and _has_rare_class(problem):
             dear = max(dear, _EXACT_PASSES_WITH_RARE_CLASS)
         cheap = problem.size <= MAX_EXACT_SIZE and self.exact_passes <= dear
@@ -139,15 +149,11 @@ class CurvatureSchedule:
         self.sample_rows = 0 if self.exact else sample_rows
         self.sample_terms = 0 if self.exact else sample_terms
         self.start_rows = _rows_of_start(problem) if cheap and cold else 0
-        dense = problem.coordinates.transform.ndim == 2
         # A diagonal is cheap, but the one of a few products before does as well.
         self.refresh_passes = kronecker_passes(problem) if dense else _PATIENCE
         self._class_metric = class_metric
         self._null_is_exact = dense and cold and not problem.coordinates.of_sample
-        # Products with the Hessian certify without last digits as well as iterations in a metric come by them.
-        small = problem.size <= POLISHED_SIZE and problem.is_double
-        suited = small and (problem.has_prior or _is_determined(problem))
-        self.null_first = dense and cold and suited and not (self.exact or self.sample_rows)
+        self.null_first = null_first and not self.exact
         self._adopted: Curvature | None = None
         self._patience = self.exact_passes
         self._hessian: DenseCurvature | None = None
@@ -301,10 +307,27 @@ def _rows_of_sample(problem: RoundProblem) -> int:
 def _terms_of_sample(problem: RoundProblem) -> int:
     """Terms of the Hessian that stand for all of them; 0 where no share of them does."""
     n_outputs = problem.objective.layout.widths[-1]
-    terms = _SAMPLE_TERMS * problem.size
+    terms = _terms_of_parameter(problem) * problem.size
     share = _TERMS_SHARE * problem.objective.samples.n_rows * number_of_pairs(n_outputs)
     dense = not problem.objective.samples.is_sparse
     return terms if dense and problem.size <= _MAX_SAMPLED_SIZE and terms <= share else 0
+
+
+def _terms_of_parameter(problem: RoundProblem) -> int:
+    """Terms for each parameter with which the sampled Hessian, and what iterates in its metric, cost the least.
+
+    In a metric of t terms an iteration leaves 1 / t of the decrement, as the condition above says: D decades of it take
+    D / log10(t) iterations. With t terms at a price a and each iteration at b, a t + D b / log10(t) is least where
+    t log(t)^2 = D log(10) b / a.
+    """
+    least, most = _SAMPLE_TERMS
+    if problem.coordinates.transform.ndim == 1 or not problem.size:
+        # Steps under penalties and bounds solve its quadratic, each for more than an evaluation.
+        return most
+    one = sampled_passes(problem, 2 * problem.size) - sampled_passes(problem, problem.size)
+    iteration = 1 + _ITERATION / pass_time(problem)
+    goal = _MORE_ITERATIONS * _DECADES * math.log(10) * iteration / one
+    return next((t for t in range(least, most) if t * math.log(t) ** 2 >= goal), most)
 
 
 def _rows_of_start(problem: RoundProblem) -> int:
