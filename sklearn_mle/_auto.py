@@ -58,7 +58,7 @@ _SAMPLE_ROWS = 15
 _SAMPLE_SHARE = 0.5
 # Terms a parameter in the sampled Hessian, at least and at most: with t of them its eigenvalues relative to the whole
 # one lie within (1 +- sqrt(1 / t))^2, a condition of about 1.5 for 100 (Marchenko & Pastur, 1967). The share of all.
-_SAMPLE_TERMS = 30, 100
+_SAMPLE_TERMS = 50, 100
 _TERMS_SHARE = 0.5
 # Rows of great leverage take more iterations than the condition says, so many times. Nanoseconds of one beside its
 # evaluation.
