@@ -64,8 +64,8 @@ _TERMS_SHARE = 0.5
 # evaluation.
 _MORE_ITERATIONS = 3.0
 _ITERATION = 1.5e5
-# Its price, of that of the exact Hessian, at most: one does where that would be taken a few times.
-_MOST_OF_EXACT = 2.5
+# Its price, of that of the exact Hessian, at most: one does where that would be taken more than once.
+_MOST_OF_EXACT = 1.5
 # Rows for each column below which they are often separated.
 _ROWS_OF_COLUMN = 5
 # A class with fewer rows in the sample than this for each of its parameters may be separated there.
