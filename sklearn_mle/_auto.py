@@ -307,10 +307,12 @@ def _rows_of_sample(problem: RoundProblem) -> int:
 def _terms_of_sample(problem: RoundProblem) -> int:
     """Terms of the Hessian that stand for all of them; 0 where no share of them does."""
     n_outputs = problem.objective.layout.widths[-1]
-    terms = _terms_of_parameter(problem) * problem.size
-    share = _TERMS_SHARE * problem.objective.samples.n_rows * number_of_pairs(n_outputs)
-    dense = not problem.objective.samples.is_sparse
-    return terms if dense and problem.size <= _MAX_SAMPLED_SIZE and terms <= share else 0
+    most = _TERMS_SHARE * problem.objective.samples.n_rows * number_of_pairs(n_outputs)
+    size = problem.size
+    if problem.objective.samples.is_sparse or size > _MAX_SAMPLED_SIZE or _SAMPLE_TERMS[0] * size > most:
+        return 0
+    terms = _terms_of_parameter(problem) * size
+    return terms if terms <= most else 0
 
 
 def _terms_of_parameter(problem: RoundProblem) -> int:

@@ -105,7 +105,7 @@ def test_other_data_have_another_memory():
 
 
 PATHS = {
-    "digits": (load_digits, 0.0, 0.55),
+    "digits": (load_digits, 0.0, 0.5),
     "digits, l1": (load_digits, 1.0, 0.45),
     "wine": (load_wine, 0.0, 0.7),
     "breast cancer, l1": (load_breast_cancer, 1.0, 0.6),
