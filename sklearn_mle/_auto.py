@@ -64,7 +64,7 @@ _TERMS_SHARE = 0.5
 # evaluation.
 _MORE_ITERATIONS = 3.0
 _ITERATION = 1.5e5
-# Its price, of that of the exact Hessian, at most: one does where that would be taken more than once.
+# What a sampled Hessian may cost, of the exact one: one does where that would be taken more than once.
 _MOST_OF_EXACT = 1.5
 # Rows for each column below which they are often separated.
 _ROWS_OF_COLUMN = 5
