@@ -5,6 +5,7 @@ nor blocks of rows. What a fit of little data costs is calls, not arithmetic, an
 """
 
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 
@@ -184,18 +185,17 @@ class KeptProblem(RoundProblem):
     def hessian(self, psi: FloatArray) -> FloatArray:
         """Hessian by psi, (d, d)."""
         proba, w, columns = self._probabilities(psi), self.objective.samples.w, self._columns
-        moments: FloatArray | None = None
-        width = max(1, _MOST_WEIGHTS // self._n_pairs)
-        for start in range(0, columns.shape[1], width):
-            rows = slice(start, start + width)
+
+        def part(rows: slice) -> FloatArray:
             weights = pair_weights(proba[:, rows])
             if w is not None:
                 weights *= w[rows]
-            part = moments_of_columns(weights, columns[:, rows])
-            moments = part if moments is None else moments + part
-        assert moments is not None
+            return moments_of_columns(weights, columns[:, rows])
+
+        width = max(1, _MOST_WEIGHTS // self._n_pairs)
+        parts = (part(slice(start, start + width)) for start in range(0, columns.shape[1], width))
         self.objective.n_passes += self._hessian_passes
-        return self._assembled(square(moments, len(columns)))
+        return self._assembled(square(reduce(np.add, parts), len(columns)))
 
     def hessian_on(self, psi: FloatArray, selection: Selection) -> FloatArray:
         """Hessian by some of psi, (n, n)."""

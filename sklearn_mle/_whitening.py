@@ -139,6 +139,7 @@ def is_level(samples: Samples, columns: Columns, directions: FloatArray) -> bool
             away = away[:, block.w > 0]
         return away.max(axis=1, initial=0.0)
 
+    samples.n_passes += len(means) / (2 * samples.n_classes)
     samples.each(block_farthest, lambda away: np.maximum(farthest, away, out=farthest))
     return bool(np.all(farthest <= most))
 
