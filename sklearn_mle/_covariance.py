@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from ._block import Block
 from ._jeffreys import whitened_rows
 from ._maximum import Maximum
-from ._samples import Block, Samples
+from ._samples import Samples
 from ._softmax import nll_and_residual
 from ._typing import FloatArray, IntArray
 

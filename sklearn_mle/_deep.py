@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult
 
+from ._block import Block
 from ._descent import Stopped, train
 from ._history import Controls, History
 from ._layout import Layout
@@ -18,7 +19,7 @@ from ._methods import Solution, Solver
 from ._network import Network
 from ._network_problem import NetworkProblem
 from ._objective import NegativeLogLikelihood
-from ._samples import Block, Samples
+from ._samples import Samples
 from ._softmax import ABSENT_LOGIT
 from ._typing import BoolArray, Design, FloatArray, Targets
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from ._block import Block
 from ._jeffreys import quadratic_forms, whitened_rows
 from ._maximum import Maximum
-from ._samples import Block, Samples
+from ._samples import Samples
 from ._softmax import log_softmax, softmax
 from ._typing import BoolArray, FloatArray
 

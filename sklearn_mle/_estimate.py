@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import entr
 
 from ._auto import CurvatureSchedule
+from ._block import Block
 from ._existence import examine
 from ._history import Controls, History
 from ._jeffreys import JeffreysProblem, jeffreys_problem
@@ -23,7 +24,7 @@ from ._network import Network
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates, box_coordinates, box_point, null_coordinates, rewhitened
 from ._problem import RoundProblem
-from ._samples import Block, Samples
+from ._samples import Samples
 from ._separation import SeparationFinding
 from ._softmax import ABSENT_LOGIT
 from ._typing import Design, FloatArray, IntArray, Targets

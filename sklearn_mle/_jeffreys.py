@@ -20,11 +20,11 @@ import numpy as np
 from scipy import linalg
 from scipy.linalg import lapack
 
+from ._block import Block
 from ._curvature import cholesky
 from ._objective import NegativeLogLikelihood
 from ._precondition import Coordinates
 from ._problem import RoundProblem
-from ._samples import Block
 from ._softmax import softmax
 from ._typing import FloatArray
 

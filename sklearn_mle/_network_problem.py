@@ -5,11 +5,12 @@ from functools import cached_property
 
 import numpy as np
 
+from ._block import Block
 from ._draws import drawn_evenly
 from ._kfac import DAMPING, Inputs, LayerCurvature
 from ._network import Network, Pass
 from ._objective import NegativeLogLikelihood
-from ._samples import Block, Samples
+from ._samples import Samples
 from ._softmax import softmax
 from ._typing import FloatArray
 

@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ._block import Block
 from ._draws import SEED, drawn_evenly
 from ._layout import Layout
 from ._moments import moments_of_columns, moments_of_rows, repeated, square
 from ._network import Network
 from ._pairs import draw_pairs, number_of_pairs, pair_weights
 from ._products import sum_over_rows
-from ._samples import Block, Samples
+from ._samples import Samples
 from ._softmax import curvature_product, nll_and_residual, softmax
 from ._typing import BoolArray, FloatArray, IntArray
 

@@ -5,12 +5,12 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from ._block import Block
 from ._curvature import CoupledCurvature, Curvature, DiagonalCurvature, KroneckerCurvature
 from ._moments import together
 from ._objective import NegativeLogLikelihood
 from ._pairs import between_logits, number_of_pairs
 from ._precondition import Coordinates
-from ._samples import Block
 from ._selection import Selection
 from ._typing import FloatArray, IntArray
 

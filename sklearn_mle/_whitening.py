@@ -8,8 +8,9 @@ import numpy as np
 from scipy import linalg
 from scipy.linalg import lapack
 
+from ._block import Block
 from ._draws import drawn_evenly
-from ._samples import Block, Samples
+from ._samples import Samples
 from ._typing import FloatArray
 
 # A residual of at most this many roundings of the entries it came from is taken for rounding.
