@@ -18,7 +18,7 @@ _MANY_ALONE, _MANY_PAIRS = 64, 2**26
 # Unknowns of a program that chooses among all columns.
 _MAX_SHORTEST = 400
 _UNNEEDED = "not all of them may be needed"
-_MANY = f"{_UNNEEDED}: no {_FEW} that do it were found"
+_MANY = f"{_UNNEEDED}: no {_FEW} or fewer that separate them were found"
 
 
 def named(cone: RecessionCone, strict: BoolArray, V: FloatArray) -> tuple[FloatArray, BoolArray, str]:

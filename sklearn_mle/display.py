@@ -146,7 +146,8 @@ class CoefficientDisplay:
         inference : LikelihoodInference
         level, method : as for :meth:`LikelihoodInference.conf_int`
         features : sequence of str, default=None
-            Names from ``inference.feature_names_``; all but the intercept by default.
+            Names from ``inference.feature_names_``, or of features that a pipeline takes; all but the intercept by
+            default.
         ax : matplotlib Axes, default=None
         **kwargs : handed to :meth:`plot`
 
@@ -161,15 +162,12 @@ class CoefficientDisplay:
         """
         known = inference.feature_names_
         names = [name for name in known if name != "intercept"] if features is None else list(features)
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise ValueError(f"features must be from {list(known)}; got {unknown}.")
-        at = [known.index(name) for name in names]
+        at = [int(j) for name in names for j in inference.columns_of(name)]
         others = [str(label) for label in inference.classes_.tolist() if label != inference.base_class_]
         display = cls(
             coef=inference.coef_[:, at],
             intervals=inference.conf_int(level, method)[:, at],
-            feature_names=names,
+            feature_names=[known[j] for j in at],
             class_names=others,
             level=level,
             base_class=_class_name(inference.base_class_),
@@ -271,7 +269,7 @@ class ProfileLikelihoodDisplay:
         ----------
         inference : LikelihoodInference
         feature : str
-            One of ``inference.feature_names_``.
+            One of ``inference.feature_names_``, or a feature that a pipeline makes one column of.
         target : label, default=None
             A class other than the base class; may be left out where there are two classes.
         level : float, default=0.95
@@ -289,7 +287,7 @@ class ProfileLikelihoodDisplay:
         # The method says what is wrong with a name or a target.
         inference.profile_log_likelihood(feature, target, values=[])
         k = 0 if target is None else others.index(target)
-        j = inference.feature_names_.index(feature)
+        (j,) = inference.columns_of(feature)
         estimate, error = float(inference.coef_[k, j]), float(inference.se_[k, j])
         at: FloatArray = estimate + np.linspace(-width, width, n_points) * error
         values, log_likelihood = inference.profile_log_likelihood(feature, target, at)

@@ -251,7 +251,7 @@ class LikelihoodInference:
         Parameters
         ----------
         feature : str
-            One of `feature_names_`.
+            One of `feature_names_`, or a feature that a pipeline makes one column of.
         target : label, default=None
             A class other than the base class; may be left out where there are two classes.
         values : array-like of shape (m,), default=None
@@ -396,9 +396,18 @@ class LikelihoodInference:
         pandas.DataFrame
             Indexed by (class, feature), with columns coef, se, z, pvalue, lower, upper, and odds_ratio,
             odds_ratio_lower, odds_ratio_upper, which are exp of coef, lower and upper.
-        """
-        import pandas as pd
 
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "summary_frame needs pandas, which sklearn_mle[pandas] brings; summary() does without it."
+            ) from error
         ends = self.conf_int(level, method)
         columns = {
             "coef": self.coef_,
@@ -460,27 +469,45 @@ class LikelihoodInference:
         F = self._maximum.feature_map
         return np.stack([np.outer(B[k], F[j]).ravel() for k, j in places])
 
+    def columns_of(self, feature: str) -> IntArray:
+        """Places among `feature_names_` of the columns that a name stands for.
+
+        Parameters
+        ----------
+        feature : str
+            One of `feature_names_`, or a feature that a pipeline takes: all columns that it makes of it.
+
+        Returns
+        -------
+        ndarray of int
+
+        Raises
+        ------
+        ValueError
+            If no column goes by the name.
+        """
+        if feature == INTERCEPT and INTERCEPT in self.feature_names_:
+            return np.array([len(self.feature_names_) - 1])
+        return self._maximum.model.columns_of(feature, self._X)
+
     def _columns(self, features: str | Iterable[str]) -> IntArray:
         names = [features] if isinstance(features, str) else list(features)
         if not names:
             raise ValueError("No feature is named: there is nothing to test.")
-        found: list[int] = []
-        for name in names:
-            if name == INTERCEPT and INTERCEPT in self.feature_names_:
-                found.append(len(self.feature_names_) - 1)
-            else:
-                found += self._maximum.model.columns_of(name, self._X).tolist()
-        return np.array(sorted(set(found)))
+        return np.unique(np.concatenate([self.columns_of(name) for name in names]))
 
     def _own_column(self, feature: str) -> int:
-        if feature not in self.feature_names_:
-            raise ValueError(f"feature must be one of {', '.join(self.feature_names_)}; got {feature!r}.")
-        return self.feature_names_.index(feature)
+        columns = self._columns(feature)
+        if len(columns) > 1:
+            names = ", ".join(self.feature_names_[j] for j in columns)
+            raise ValueError(f"{feature!r} stands for {len(columns)} columns; name one of them: {names}.")
+        return int(columns[0])
 
     def _class_row(self, target: Any) -> int:
         if target is None:
             if len(self.classes_) > 2:
-                raise ValueError(f"With {len(self.classes_)} classes, say which: target must be one of them.")
+                others = ", ".join(map(repr, self._other_classes()))
+                raise ValueError(f"With {len(self.classes_)} classes, say which: target must be one of {others}.")
             return 0
         at = _position(target, self.classes_)
         if at == self._base:

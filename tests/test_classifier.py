@@ -704,6 +704,7 @@ def bad_data():
         "no columns": ((X[:, :0], y), "0 feature"),
         "no y": ((X, None), "requires y"),
         "continuous y": ((X, y + 0.5), "Unknown label type"),
+        "a column of probabilities": ((X, soft[:, :1]), "continuous.*column_stack"),
         "one class": ((X, np.zeros(150)), "one class"),
         "short y": ((X, y[:-1]), "149"),
         "short soft y": ((X, soft[:-1]), "149"),

@@ -4,10 +4,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from sklearn_mle import SoftmaxMLEClassifier
 from sklearn_mle.display import CoefficientDisplay, LossCurveDisplay, ProfileLikelihoodDisplay
@@ -62,6 +63,18 @@ def test_coefficients_by_name(inference):
     assert_allclose(display.coef, inference.coef_[:, [3, 1]])
     with pytest.raises(ValueError, match="nothing"):
         CoefficientDisplay.from_inference(inference, features=["nothing"])
+
+
+def test_names_of_a_pipeline():
+    X, y = load_wine(return_X_y=True, as_frame=True)
+    powers = ColumnTransformer([("powers", PolynomialFeatures(2, include_bias=False), ["alcohol", "ash"])])
+    model = make_pipeline(powers, SoftmaxMLEClassifier()).fit(X, y)
+    found = LikelihoodInference.from_estimator(model, X, y)
+    display = CoefficientDisplay.from_inference(found, features=["ash", "powers__alcohol^2"])
+    assert display.feature_names == [f"powers__{name}" for name in ("ash", "alcohol ash", "ash^2", "alcohol^2")]
+    assert_allclose(display.coef, found.coef_[:, [1, 3, 4, 2]])
+    with pytest.raises(ValueError, match="stands for 3 columns"):
+        ProfileLikelihoodDisplay.from_inference(found, "ash", target=2)
 
 
 def test_a_profile(inference):

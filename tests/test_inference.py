@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import warnings
 from functools import cache
 from pathlib import Path
@@ -613,11 +614,27 @@ def test_a_feature_of_a_pipeline_is_all_its_columns(convert):
     with pytest.raises(ValueError, match=r"height.*age"):
         found.wald_test("height")
     assert "per standard deviation" in str(found.summary())
+    assert_allclose(found.columns_of("region"), [0, 1])
+    assert_allclose(found.columns_of("intercept"), [len(names) - 1])
+    at, profile = found.profile_log_likelihood("income", "yes", [0.5])
+    assert_allclose(found.profile_log_likelihood("log__income", "yes", at)[1], profile)
+    with pytest.raises(ValueError, match=r"'region' stands for 2 columns.*dummies__region_west"):
+        found.profile_log_likelihood("region", "yes")
+    with pytest.raises(ValueError, match=r"target must be one of 'perhaps', 'yes'"):
+        found.profile_log_likelihood("income")
     effects, _ = found.marginal_effects(X[:10])
     assert effects.shape == (3, len(names) - 1)
     lower, upper = found.predict_proba_interval(X[:5])
     P = model.predict_proba(X[:5])
     assert ((lower < P) & (upper > P)).all()
+
+
+def test_a_frame_without_pandas(monkeypatch):
+    X, y = simulated(n=100, p=2, K=2, seed=1)
+    found = infer(X, y)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"sklearn_mle\[pandas\]"):
+        found.summary_frame()
 
 
 def test_a_pipeline_of_arrays():
