@@ -491,7 +491,7 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_labels(self, X: Any, y: Any) -> tuple[Any, np.ndarray, Targets]:
         """Validated X, the classes and their indices; scikit-learn's complaint about y in more words."""
-        if np.shape(y)[1:] == (1,) and (wrong := what_is_wrong_with(y)):
+        if getattr(y, "shape", ())[1:] == (1,) and (wrong := what_is_wrong_with(y)):
             raise ValueError(wrong)
         try:
             X, labels = validate_data(self, X, y, **ROWS)
