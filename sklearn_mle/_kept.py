@@ -56,6 +56,7 @@ def problem_on_columns(problem: RoundProblem, columns: IntArray) -> RoundProblem
         layout=layout,
         transform=coordinates.transform[columns],
         center=coordinates.center[columns],
+        scale=coordinates.scale[columns],
         origin=layout.pack([(np.zeros((n_outputs, len(columns))), b)]),
         null=np.zeros((len(columns), 0)),
         feature_metric=coordinates.feature_metric[columns],

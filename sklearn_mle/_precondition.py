@@ -21,7 +21,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from ._layout import Layout, gauge_basis
 from ._samples import Samples
@@ -49,6 +48,7 @@ class Coordinates:
     basis : Q, shape (J, M)
     transform : T, shape (p, r), or (p,) where it is diagonal
     center : m, shape (p,), relative to `Samples.shift`
+    scale : deviations of the columns from their means, shape (p,)
     constant : c, what the intercept's coordinate is multiplied by
     origin : theta at psi = 0
     null : orthonormal directions (p, n_null) of the original columns in which X does not vary
@@ -64,6 +64,7 @@ class Coordinates:
     basis: FloatArray
     transform: FloatArray
     center: FloatArray
+    scale: FloatArray
     constant: float
     origin: FloatArray
     null: FloatArray
@@ -157,25 +158,17 @@ class Coordinates:
         return out
 
     @cached_property
-    def _scales(self) -> FloatArray | None:
-        """Deviations of the columns, in units of the constant; None where T does not say."""
-        if self.transform.ndim == 1 or self.transform.shape[0] != self.rank:
-            return None
-        # Rows of T are in the inverse units of the columns, which may be anything.
-        units = np.linalg.norm(self.transform, axis=1)
-        return np.linalg.norm(linalg.inv(self.transform / units[:, None], check_finite=False), axis=0) / units
-
-    @cached_property
     def mild(self) -> bool:
         """Whether second moments of columns, whitened afterwards, keep all but a few digits; whatever their units."""
-        if self._scales is None:
+        if self.transform.ndim == 1:
             return False
-        return bool(np.max(np.sum(np.abs(self.transform) * self._scales[:, None], axis=0), initial=0.0) ** 2 <= _MILD)
+        whitened = np.abs(self.transform) * (self.scale / self.constant)[:, None]
+        return bool(np.max(np.sum(whitened, axis=0), initial=0.0) ** 2 <= _MILD)
 
     @cached_property
     def near(self) -> bool:
         """Whether the columns lie so near to zero that moments centred afterwards keep all but two digits."""
-        return self._scales is not None and bool(np.all(np.abs(self.center) <= _NEAR * self.constant * self._scales))
+        return bool(np.all(np.abs(self.center) <= _NEAR * self.scale))
 
     def mixed(self, moments: FloatArray, centred: bool = True) -> FloatArray:
         """Moments (..., q, q) of whitened columns and the constant, from those of the columns, centred or not."""
@@ -251,6 +244,7 @@ def null_coordinates(
         basis,
         transform,
         center,
+        columns.scale,
         1.0 / np.sqrt(mass),
         network_layout.pack(layers),
         null,
@@ -298,6 +292,7 @@ def rewhitened(
         coordinates,
         transform=transform,
         center=columns.mean,
+        scale=columns.scale,
         constant=1.0 / np.sqrt(mass),
         origin=theta,
         feature_metric=feature_metric,
@@ -344,6 +339,7 @@ def box_coordinates(
         basis,
         transform,
         _shifted_center(samples, columns),
+        columns.scale,
         1.0 / np.sqrt(mass),
         layout.pack([(np.zeros((n_outputs, layout.widths[0])), intercepts)]),
         np.zeros((layout.widths[0], 0)),
