@@ -92,7 +92,8 @@ _MARGIN = 1.3
 # them farther, is left to the Hessian of all rows.
 _WEAK = 0.1
 _LEAP = 10.0
-# Nats from which on an old Hessian does not pay where rows are few: the curvature moves more with each step.
+# Nats that a step gained from which on its Hessian does not serve the next one where rows are few: the curvature moves
+# more with each step.
 _FAR_FROM_DONE_OF_FEW = 1e-2
 # Of the curvature of the model without features, which is one: what lies below is rounding of the Hessian. Where rows
 # are separated curvature vanishes, and the gradient with it; without this floor a step is rounding over rounding.
@@ -161,7 +162,7 @@ class CurvatureSchedule:
         self._recalled: DenseCurvature | None = None
         # Where no sample's could take its place it does more for conjugate gradients.
         self.recalls_metric = memory is not None and self.sample_terms > 0 and small
-        self._far = _FAR_FROM_DONE_OF_FEW if problem.of_few_rows else FAR_FROM_DONE
+        self._far = _FAR_FROM_DONE_OF_FEW if problem.of_few_rows else np.inf
         # A start other than the model without features has a curvature of its own, for what it costs.
         own = warm and self.refresh_passes <= _PATIENCE
         self._counted = -np.inf if own else problem.objective.n_passes
@@ -250,7 +251,7 @@ class CurvatureSchedule:
             if self._hessian is not None and decrement < self._far:
                 # A step that gains little hardly moves the curvature.
                 left = 0.5 * float(g @ self._hessian.solve(g))
-                if old_hessian_does(left, left / decrement, self.exact_passes):
+                if left < FAR_FROM_DONE and old_hessian_does(left, left / decrement, self.exact_passes):
                     return self._hessian, True
             self._hessian = DenseCurvature(_lifted(self._hessian_at(psi)))
             return self._hessian, True

@@ -172,9 +172,12 @@ class Coordinates:
 
     def mixed(self, moments: FloatArray, centred: bool = True) -> FloatArray:
         """Moments (..., q, q) of whitened columns and the constant, from those of the columns, centred or not."""
-        mixing = np.eye(self.shape[1])
-        mixing[: self.rank, : self.rank] = self.transform
-        if not centred and self.layout.fit_intercept:
+        n_features, fit_intercept = len(self.transform), self.layout.fit_intercept
+        mixing = np.zeros((n_features + fit_intercept, self.shape[1]))
+        mixing[:n_features, : self.rank] = self.transform
+        if fit_intercept:
+            mixing[-1, -1] = 1.0
+        if fit_intercept and not centred:
             mixing[-1, : self.rank] = -self.center @ self.transform
         return mixing.T @ moments @ mixing
 

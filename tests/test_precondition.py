@@ -278,6 +278,27 @@ def test_moments_that_are_whitened_afterwards_give_the_same_hessian(K, fit_inter
     assert_allclose(afterwards, round_.hessian(psi), rtol=1e-10, atol=1e-10 * np.abs(afterwards).max())
 
 
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize(("near", "fit_intercept"), [(True, True), (True, False), (False, True)])
+def test_moments_that_are_whitened_afterwards_may_be_of_collinear_columns(near, fit_intercept, K, monkeypatch):
+    def change(X):
+        X = X * UNITS + (0.0 if near else SHIFT)
+        # Constant, and twice a sum of two.
+        return np.column_stack([X[:, 0], 0 * X[:, 0] + (not near), X, 2 * X[:, 1] - X[:, 2]])
+
+    round_, _ = problem(K, np.inf, fit_intercept, change, weighted=True)
+    coordinates = round_.coordinates
+    assert coordinates.rank == P
+    psi = np.random.default_rng(1).normal(size=round_.size)
+    afterwards = round_.hessian(psi)
+    monkeypatch.setattr(_precondition, "_MILD", 0.0)
+    round_.coordinates = replace(coordinates)
+    assert coordinates.mild
+    assert coordinates.near == near
+    assert not round_.coordinates.mild
+    assert_allclose(afterwards, round_.hessian(psi), rtol=1e-10, atol=1e-10 * np.abs(afterwards).max())
+
+
 def test_rows_of_nearly_collinear_columns_are_whitened_before():
     round_, _ = problem(change=lambda X: np.column_stack([X, X[:, 0] + 1e-4 * X[:, 1] ** 2]))
     assert not round_.coordinates.mild
