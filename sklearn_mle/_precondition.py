@@ -21,11 +21,12 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from ._layout import Layout, gauge_basis
 from ._samples import Samples
 from ._typing import FloatArray, Scalar
-from ._whitening import Columns, columns_of, diagonal_transform, is_level, orthonormal, penalised_whitening, whitening
+from ._whitening import Columns, columns_of, diagonal_transform, is_level, penalised_whitening, whitening
 
 # Above this many columns second moments cost more than they gain: only scales are taken.
 _MAX_DENSE_FEATURES = 3000
@@ -34,6 +35,8 @@ _MAX_SPARSE_FEATURES = 500
 _MILD = 1e4
 # Means of so many deviations cost moments two digits.
 _NEAR = 10.0
+# The second finds what rounding has left of the first.
+_PROJECTIONS = 2
 # W x + b loses log10 of (mean / scale) digits; above this, blocks of rows are shifted instead.
 _MAX_OFFSET = {"d": 1e4, "f": 1.0}
 
@@ -51,7 +54,7 @@ class Coordinates:
     scale : deviations of the columns from their means, shape (p,)
     constant : c, what the intercept's coordinate is multiplied by
     origin : theta at psi = 0
-    null : orthonormal directions (p, n_null) of the original columns in which X does not vary
+    null : directions (p, n_null) of the original columns in which X does not vary, of length one
     feature_metric : T' (a N S) T as (r, r), or its diagonal (r,): curvature at the null model, per unit of A / a
     of_sample : whether S is that of a sample of the rows
     all_logits : whether Q is the identity, so that psi keeps the gauge of K logits
@@ -186,13 +189,21 @@ class Coordinates:
         return replace(self, origin=theta)
 
     def minimum_norm(self, theta: FloatArray) -> FloatArray:
-        """Theta of the same probabilities with the least ||W||: no component in `null`, sums over classes zero."""
+        """Theta of the same probabilities with the least ||W||: no component in `null`, sums over classes zero.
+
+        What is taken off is a sum of the directions themselves, whose small entries are known as well as the large
+        ones: an orthonormal basis has rounding in them, which columns of a large unit would make logits of.
+        """
         ((W, b),) = self.layout.unpack(theta)
-        spurious = (W @ self.null) @ self.null.T if self.null.shape[1] else np.zeros(1)
-        if b is not None:
-            # Along a null direction X is constant: its mean times the component goes to the intercept.
-            b = self.without_gauge(b + spurious @ self.center if self.null.shape[1] else b)
-        return self.layout.pack([(self.without_gauge(W - spurious), b)])
+        if self.null.shape[1]:
+            basis, triangle = linalg.qr(self.null, mode="economic")
+            for _ in range(_PROJECTIONS):
+                spurious = self.null @ linalg.solve_triangular(triangle, basis.T @ W.T)
+                if b is not None:
+                    # Along a null direction X is constant: its mean times the component goes to the intercept.
+                    b = b + self.center @ spurious
+                W = W - spurious.T
+        return self.layout.pack([(self.without_gauge(W), None if b is None else self.without_gauge(b))])
 
 
 def null_coordinates(
@@ -235,7 +246,7 @@ def null_coordinates(
             # What does not vary in some rows may vary in others.
             columns, rows = Columns(samples, fit_intercept, with_moments=True), samples
             transform, null = whitening(columns, samples, fit_intercept)
-        transform, null = transform / np.sqrt(mass), orthonormal(null)
+        transform, null = transform / np.sqrt(mass), null / np.linalg.norm(null, axis=0)
         feature_metric = np.eye(transform.shape[1])
     else:
         transform, feature_metric = penalised_whitening(columns, mass, C)

@@ -5,7 +5,6 @@ moments that make them, or a penalised curvature, the identity.
 """
 
 import numpy as np
-from scipy import linalg
 from scipy.linalg import lapack
 
 from ._block import Block
@@ -143,13 +142,6 @@ def is_level(samples: Samples, columns: Columns, directions: FloatArray) -> bool
     samples.n_passes += len(means) / (2 * samples.n_classes)
     samples.each(block_farthest, lambda away: np.maximum(farthest, away, out=farthest))
     return bool(np.all(farthest <= most))
-
-
-def orthonormal(directions: FloatArray) -> FloatArray:
-    """An orthonormal basis of the span."""
-    if not directions.shape[1]:
-        return directions
-    return linalg.qr(directions / np.linalg.norm(directions, axis=0), mode="economic")[0]
 
 
 def penalised_whitening(columns: Columns, mass: float, C: float) -> tuple[FloatArray, FloatArray]:
