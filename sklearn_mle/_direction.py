@@ -78,10 +78,10 @@ def conjugate_direction(
     about what lies beyond. So they do where the quadratic would fall by more than the function can: by `most`.
 
     The decrement g' H^-1 g / 2 that conjugate gradients have found grows from below. What their residual r can
-    still add is at most r' P^-1 r / (2 lambda), lambda the least eigenvalue of P^-1 H; the least Rayleigh
-    quotient p'Hp / p'Pp seen on the way stands for it, so that a preconditioner that overrates the curvature
-    does not underrate the gap. Few products see little of it: before the decrement is said to be at the target, `sure`
-    of them have to be taken, and what the last so many have gained stands for what the next may gain (Strakos & Tichy,
+    still add is at most r' P^-1 r / (2 lambda), lambda the least eigenvalue of P^-1 H; the least Rayleigh quotient
+    p'Hp / p'Pp seen on the way stands for it, one at most, so that a preconditioner that overrates the curvature does
+    not underrate the gap. Few products see little of it: before the decrement is said to be at the target, `sure` of
+    them have to be taken, and what the last so many have gained stands for what the next may gain (Strakos & Tichy,
     2002, Electronic Transactions on Numerical Analysis 13).
     """
     step = np.zeros_like(g)
@@ -89,7 +89,8 @@ def conjugate_direction(
     z = curvature.solve(r)
     p = -z
     rz = first = float(r @ z)
-    least, gained = np.inf, 0.0
+    # A direction of far more curvature than the model has says nothing about the others.
+    least, gained = 1.0, 0.0
     # s'Ps, s'Pp and p'Pp, by recurrence.
     ss, sp, pp = 0.0, 0.0, first
     bounded = False
@@ -125,8 +126,7 @@ def conjugate_direction(
     slope = float(g @ step)
     if slope >= 0:
         step, slope, ss, r = -curvature.solve(g), -first, first, g
-    rest = rz / least if np.isfinite(least) else rz
-    decrement = 0.5 * (max(-slope, 0.0) + rest)
+    decrement = 0.5 * (max(-slope, 0.0) + rz / least)
     if decrement <= target:
         decrement = max(decrement, 0.5 * (max(-slope, 0.0) + sum(recent)))
     # r = g + H s, so that g's + s'Hs / 2 is half of g's + r's.
@@ -134,7 +134,7 @@ def conjugate_direction(
         step,
         slope,
         decrement,
-        min(least, 1.0),
+        least,
         -0.5 * (slope + float(r @ step)),
         math.sqrt(max(ss, 0.0)),
         bounded,

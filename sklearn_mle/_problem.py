@@ -242,6 +242,8 @@ class RoundProblem:
             c = coordinates.constant
             S = np.block([[S, c * sums[:, None]], [c * sums, c * c * mass]])
         A = coordinates.basis.T @ A @ coordinates.basis
+        # In directions of less curvature than that the gradient is rounding.
+        S[np.diag_indices_from(S)] += np.finfo(self.objective.samples.dtype).eps * np.trace(S) / len(S)
         return KroneckerCurvature(A, S, self.penalty_metric)
 
     def count(self, part: "RoundProblem") -> None:

@@ -333,6 +333,18 @@ def test_float32_stays_float32(K, convert, C):
     assert single.converged_
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_wide_float32_rows_of_many_classes_reach_the_supremum(seed):
+    """Whitened rows say nothing in some directions, where a gradient in single precision is rounding."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(60, 100)).astype(np.float32), np.arange(60) % 20
+    clf = SoftmaxMLEClassifier()
+    with pytest.warns(SeparationWarning, match="completely separated"):
+        clf.fit(X, y, sample_weight=rng.exponential(size=60))
+    assert clf.converged_
+    assert clf.nll_ <= 1.1 * clf.tol
+
+
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
 def test_feature_names(frame):
     X, y = overlapping(n=60)

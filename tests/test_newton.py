@@ -507,6 +507,17 @@ def test_few_products_are_no_certificate():
     assert problem.n_products >= 10
 
 
+def test_a_direction_that_a_model_underrates_is_no_certificate():
+    # Rounding alone has a gradient there, and the model next to no curvature.
+    H = np.diag([1.0, 1.0, 1.0])
+    model = DenseCurvature(np.diag([1.0, 1.0, 1e-9]))
+    g = np.array([1e-2, 0.0, 1e-6])
+    for radius in (1e-12, np.inf):
+        found = conjugate_direction(np.zeros(3), g, lambda x, v: H @ v, model, 0.03, 1e-6, 1.0, radius, 0)
+        assert found.decrement >= 0.9 * 0.5 * 1e-4
+    assert_allclose(found.step, -g, atol=1e-4)
+
+
 def test_a_model_that_has_proved_good_needs_no_more_products():
     problem, minimum = quadratic(size=40, condition=3.5)
     counts = {}
