@@ -122,7 +122,16 @@ def whitening(columns: Columns, samples: Samples, center: bool) -> tuple[FloatAr
         gram /= samples.total_weight
         if center:
             gram -= np.outer(sums, sums) / samples.total_weight**2
-    return transform, np.hstack(null)
+    return transform, _without_rounding(np.hstack(null), columns, np.finfo(samples.dtype).eps)
+
+
+def _without_rounding(null: FloatArray, columns: Columns, eps: float) -> FloatArray:
+    """Directions without the entries that are rounding in columns of unit scale.
+
+    In a column of a small unit they might be the largest there are.
+    """
+    size = np.abs(null) * np.where(columns.scale > 0, columns.scale, 1.0)[:, None]
+    return np.where(size > _ROUNDINGS * eps * size.max(axis=0, initial=0.0), null, 0.0)
 
 
 def is_level(samples: Samples, columns: Columns, directions: FloatArray) -> bool:

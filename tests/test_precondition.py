@@ -208,6 +208,18 @@ def test_the_member_of_least_norm_in_units_that_lie_far_apart(fit_intercept, rat
     assert_allclose(least - least.mean(axis=0), logits - logits.mean(axis=0), atol=1e-12)
 
 
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
+def test_rounding_is_no_part_of_a_direction_without_variation(convert):
+    """Of a column of a small unit, which has nothing to do with the others, it would be the largest entry."""
+    units = np.array([2.4e3, 5e9, 1.6e-12, 3.2e-4, 2.4e3])
+    for seed in range(10):
+        round_, _ = problem(change=lambda X: convert(np.c_[X, X[:, 0] - X[:, 1]] * units), seed=seed)
+        null = round_.coordinates.null
+        assert null.shape == (5, 1)
+        assert_array_equal(null[2:4], 0)
+        assert_allclose(null[[0, 1, 4], 0] * units[[0, 1, 4]] / (null[0] * units[0]), [1, -1, -1], rtol=1e-9)
+
+
 def test_a_nearly_collinear_column_is_kept():
     """Down to the rounding of its entries a column says something of its own."""
     rng = np.random.default_rng(3)
