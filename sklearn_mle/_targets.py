@@ -18,6 +18,8 @@ ROWS: dict[str, Any] = {"accept_sparse": "csr", "dtype": list(_FLOATS)}
 # Up to so many classes, comparing all labels with each of them is faster than counting one label at a time.
 _FEW_CLASSES = 4
 _FEW_ROWS = 1000
+# Sums of so many nats, and of squares, keep within float64.
+_LEAST_TOTAL, _MOST_TOTAL = 1e-280, 1e280
 # A row of probabilities in single precision sums to one no better than this.
 _ROW_SUM = {4: 1e-5, 8: 1e-6}
 
@@ -183,7 +185,10 @@ def check_weights(sample_weight: Any, rows: Any) -> FloatArray | None:
         return None
     n_rows = rows.shape[0]
     try:
-        w = np.asarray(sample_weight, dtype=np.float64)
+        w = np.asarray(sample_weight)
+        if np.iscomplexobj(w):
+            raise TypeError("these are complex")
+        w = w.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"sample_weight must hold numbers, one for each sample: {error}.") from error
     if w.ndim == 0:
@@ -198,6 +203,13 @@ def check_weights(sample_weight: Any, rows: Any) -> FloatArray | None:
         raise ValueError(f"sample_weight must not be negative; that of row {w.argmin()} is {w.min():g}.")
     if not w.any():
         raise ValueError("sample_weight is zero for every sample; at least one weight must be positive.")
+    with np.errstate(over="ignore"):
+        total = float(w.sum())
+    if not _LEAST_TOTAL <= total <= _MOST_TOTAL:
+        size = "small" if total < _LEAST_TOTAL else "large"
+        raise ValueError(
+            f"sample_weight is too {size} for sums in float64: its own is {total:.3g}. Multiply all of it by a number."
+        )
     return w
 
 
@@ -217,6 +229,9 @@ def apply_class_weight(
         mass = base @ y if y.ndim == 2 else np.bincount(y, base, minlength=n_classes)
         factors = base.sum() / (n_classes * np.where(mass > 0, mass, np.inf))
     elif isinstance(class_weight, dict):
+        wrong = {k: v for k, v in class_weight.items() if not isinstance(v, Real)}
+        if wrong:
+            raise ValueError(f"class_weight must hold a number for each class; got {wrong}.")
         factors = compute_class_weight(class_weight, classes=classes, y=classes)
     else:
         raise ValueError(f"class_weight must be None, 'balanced' or a dict; got {class_weight!r}.")
