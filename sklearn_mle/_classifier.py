@@ -81,7 +81,8 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
     class_weight : {None, "balanced"} or dict, default=None
         Weights of the classes, which multiply `sample_weight`. "balanced" gives all classes the same total.
     bounds : tuple (lower, upper), default=None
-        Box constraints on the coefficients, each broadcastable to `coef_`.
+        Box constraints on the coefficients, each broadcastable to `coef_`. An estimate exists where they leave no way
+        along which the likelihood grows for ever.
     solver : str or callable, default="auto"
         "auto" (Newton steps whose cost is chosen by the size of the problem), any method of
         ``scipy.optimize.minimize`` by its name, "lbfgs" or "newton-cg", or a callable of SciPy's
@@ -444,10 +445,11 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         finding = estimate.finding
         if finding is None:
             return without.rstrip()
-        remedy = (
-            "With a finite C (a Gaussian prior on the weights) an estimate exists; so it does with prior='jeffreys', "
-            "which has standard errors, too."
-        )
+        remedy = "With a finite C (a Gaussian prior on the weights) an estimate exists; so it does with "
+        if self.bounds is None:
+            remedy += "prior='jeffreys', which has standard errors, too."
+        else:
+            remedy += "bounds below and above."
         if finding.kind is SeparationKind.UNDECIDED:
             return (
                 f"{without}Classes seem to be separated: coefficients still grow where the likelihood does not, but "

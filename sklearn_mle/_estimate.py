@@ -12,7 +12,7 @@ from scipy.special import entr
 
 from ._auto import CurvatureSchedule
 from ._block import Block
-from ._existence import examine
+from ._existence import examine, examine_in_box
 from ._history import Controls, History
 from ._jeffreys import JeffreysProblem, jeffreys_problem
 from ._kept import round_problem
@@ -142,6 +142,8 @@ def _estimate(
         solution, finding = examine(setting.problem, schedule, controls, solution, few)
         if finding is None:
             setting, schedule, solution = _carried_on(setting, schedule, controls, solution, watch=False)
+    elif np.isinf(model.C) and setting.box is not None and setting.bounds is not None:
+        finding = examine_in_box(setting.problem, solution, setting.box, setting.bounds)
     problem = setting.problem
     if finding is None:
         solution = finished(solution, history)

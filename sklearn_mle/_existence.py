@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from ._auto import CurvatureSchedule
+from ._cost import MAX_EXACT_SIZE
+from ._curvature import DenseCurvature
 from ._history import Controls
 from ._methods import Solution
 from ._minimize import polish
@@ -18,6 +20,8 @@ from ._typing import FloatArray
 MOVING_LOGITS = 0.3
 # For linear programs; and for the first ones, where a few more steps may show that there is a maximum.
 _SECONDS, _SECONDS_OF_CRAWL = 20.0, 2.0
+# Of a row that such a step may move that far between bounds, where steps go on to the last digits.
+_LITTLE_CURVATURE = 1e-9
 # With a Hessian of some steps before, s, s exp(-s), and so on from one.
 _MOVING_LOGITS_OF_OLD = 0.1
 
@@ -70,9 +74,50 @@ def examine(
     return solution, None
 
 
-def _diagnosed(problem: RoundProblem, direction: FloatArray, solution: Solution, seconds: float) -> SeparationFinding:
+def examine_in_box(
+    problem: RoundProblem,
+    solution: Solution,
+    box: tuple[FloatArray, FloatArray],
+    bounds: tuple[FloatArray, FloatArray],
+) -> SeparationFinding | None:
+    """The same of a solution between bounds, those of psi and those of W: is there a way to infinity within?
+
+    Asked where Newton's next step, on the coordinates that are at no bound, moves the logits of a row though nothing is
+    left to gain.
+    """
+    if not solution.converged or not np.isinf(bounds).any():
+        return None
+    if not solution.value < problem.separated_below:
+        step = _step_in_box(problem, solution, box)
+        if step is None or problem.largest_move(step) <= _MOVING_LOGITS_OF_OLD:
+            return None
+    finding = _diagnosed(problem, problem.coordinates.push(solution.psi), solution, _SECONDS, bounds)
+    return None if finding.kind is SeparationKind.OVERLAP else finding
+
+
+def _step_in_box(problem: RoundProblem, solution: Solution, box: tuple[FloatArray, FloatArray]) -> FloatArray | None:
+    """Newton's next step on the coordinates that are at no bound; None where there are none, or too many."""
+    psi, objective = solution.psi, problem.objective
+    free = np.flatnonzero((psi > box[0]) & (psi < box[1]))
+    # A row that a step moves though little is left to gain hardly bends the likelihood.
+    rows = objective.rows_of_little_curvature(problem.coordinates.push(psi), _LITTLE_CURVATURE)
+    if not len(free) or problem.size > MAX_EXACT_SIZE or (rows is not None and not len(rows)):
+        return None
+    hessian = problem.hessian(psi) if solution.hessian is None else solution.hessian
+    step = np.zeros_like(psi)
+    step[free] = -DenseCurvature(hessian[np.ix_(free, free)]).solve(solution.grad[free])
+    return step
+
+
+def _diagnosed(
+    problem: RoundProblem,
+    direction: FloatArray,
+    solution: Solution,
+    seconds: float,
+    bounds: tuple[FloatArray, FloatArray] | None = None,
+) -> SeparationFinding:
     asked = question(problem, direction, problem.coordinates.push(solution.psi))
-    return diagnose_separation(**asked, time_limit=seconds)
+    return diagnose_separation(**asked, bounds=bounds, time_limit=seconds)
 
 
 def _moving(solution: Solution) -> float:

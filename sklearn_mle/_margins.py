@@ -2,6 +2,11 @@
 
 A direction V, shape (K, q) with q = p + 1 (q = p without an intercept), moves the logits of row i by z_i = V x_i.
 With c a class that y_i gives weight to, m_ik = z_ic - z_ik are the margins of V (`_separation` says what for).
+
+Bounds on the coefficients are rows, too: where W_cj has no way down, and W_kj none up, V_cj - V_kj >= 0 is the margin
+of a row that has a one in column j and zeros elsewhere, the intercept's place included. What moves all classes of a
+column alike, which the likelihood does not see, lets V fit between such bounds if and only if none of these margins is
+negative.
 """
 
 from dataclasses import dataclass
@@ -58,11 +63,18 @@ class ScaledRows:
     n, n_classes, q : rows, K, unknowns of one class
     reference : (n,) a class c in S_i, the most probable
     outside, inside : (n, K) bool, the pairs (i, k) of inequalities, and of equalities
+    observed : (n, K) bool, those of `outside` that belong to rows of X, and not to bounds
     usable : (q,) bool, unknowns of columns that vary
     """
 
     def __init__(
-        self, X: Design, Y: Targets, n_classes: int | None, weight: FloatArray | None, intercept: bool
+        self,
+        X: Design,
+        Y: Targets,
+        n_classes: int | None,
+        weight: FloatArray | None,
+        intercept: bool,
+        bounds: tuple[FloatArray, FloatArray] | None = None,
     ) -> None:
         Y = np.asarray(Y)
         if sparse.issparse(X):
@@ -82,6 +94,29 @@ class ScaledRows:
         self.inside = ~(self.outside | own)
         self.eps = float(np.finfo(X.dtype).eps) if X.dtype.kind == "f" else EPS
         self._scale_columns()
+        self.observed = self.outside
+        self._n_observed, self._held = self.n, np.empty(0, dtype=np.intp)
+        if bounds is not None:
+            self._add_rows_of_bounds(*bounds)
+
+    def _add_rows_of_bounds(self, lower: FloatArray, upper: FloatArray) -> None:
+        """One row for each class that cannot fall in a column, (K, p); of the one logit of two classes, (1, p)."""
+        no_way_down, no_way_up = np.isfinite(lower), np.isfinite(upper)
+        if len(lower) == 1 and self.n_classes == 2:
+            # What the second class gains the first one loses.
+            no_way_down, no_way_up = np.vstack([no_way_up, no_way_down]), np.vstack([no_way_down, no_way_up])
+        held = self.usable[: lower.shape[1]] & no_way_up.any(axis=0)
+        classes, columns = np.nonzero(no_way_down & held)
+        fixed = no_way_down & no_way_up
+        ties = fixed[:, columns].T & fixed[classes, columns][:, np.newaxis]
+        own = classes[:, np.newaxis] == np.arange(self.n_classes)
+        below = no_way_up[:, columns].T
+        self._held = columns
+        self.n += len(columns)
+        self.reference = np.concatenate([self.reference, classes])
+        self.outside = np.vstack([self.outside, below & ~ties & ~own])
+        self.inside = np.vstack([self.inside, ties & ~own])
+        self.observed = np.vstack([self.observed, np.zeros_like(own)])
 
     def _scale_columns(self) -> None:
         X, p = self.X, self.X.shape[1]
@@ -111,6 +146,24 @@ class ScaledRows:
 
     def design(self, rows: slice | IntArray, columns: IntArray | None = None) -> Design:
         """Rows of the scaled design, the intercept's column of ones last; of all `columns` (q), or some in order."""
+        if len(self._held):
+            rows = np.arange(self.n)[rows]
+            of_bounds = rows >= self._n_observed
+            if of_bounds.any():
+                return self._design_with_bounds(rows, of_bounds, columns)
+        return self._design_of_observed(rows, columns)
+
+    def _design_with_bounds(self, rows: IntArray, of_bounds: BoolArray, columns: IntArray | None) -> Design:
+        """As `design`, where some rows are those of bounds."""
+        columns = np.arange(self.q) if columns is None else columns
+        at = self._held[rows[of_bounds] - self._n_observed]
+        ones = sparse.csr_array(at[:, np.newaxis] == columns, dtype=np.float64)
+        observed = sparse.csr_array(self._design_of_observed(rows[~of_bounds], columns))
+        order = np.argsort(np.argsort(of_bounds, kind="stable"))
+        both = sparse.vstack([observed, ones], format="csr")[order]
+        return both if sparse.issparse(self.X) else both.toarray()
+
+    def _design_of_observed(self, rows: slice | IntArray, columns: IntArray | None) -> Design:
         X, center, scale, ones = self.X[rows], self.center, self.scale, self.intercept
         if columns is not None:
             ones = self.intercept and len(columns) > 0 and columns[-1] == self.q - 1
@@ -141,9 +194,9 @@ class ScaledRows:
         return z[own][:, np.newaxis] - z, size[own][:, np.newaxis] + size
 
     def separated(self, V: FloatArray) -> BoolArray:
-        """Pairs (n, K) of inequalities that V makes strict."""
+        """Pairs (n, K) of inequalities of rows of X that V makes strict."""
         margins, rounding = self.margins(V)
-        return self.outside & (margins > rounding)
+        return self.observed & (margins > rounding)
 
     def gradients(self, pairs: IntArray, columns: IntArray | None = None) -> sparse.csr_array:
         """The a_ik of flat pairs i K + k, one a row, as functions of V_1 ... V_{K-1}, flat; of all columns or some."""
@@ -199,10 +252,11 @@ class ScaledRows:
 
     def _ranges(self) -> tuple[IntArray, FloatArray, FloatArray]:
         """Classes with rows, and the least and largest entry of each scaled column in each of them, (classes, p)."""
-        present = np.unique(self.reference)
+        reference = self.reference[: self._n_observed]
+        present = np.unique(reference)
         ends: list[list[FloatArray]] = [[], []]
         for c in present:
-            own = self.X[np.flatnonzero(self.reference == c)]
+            own = self.X[np.flatnonzero(reference == c)]
             for end, values in zip(ends, (own.min(axis=0), own.max(axis=0)), strict=True):
                 row = values.toarray().ravel() if sparse.issparse(values) else np.asarray(values).ravel()
                 end.append((row.astype(np.float64) - self.center) / self.scale)

@@ -96,6 +96,7 @@ def diagnose_separation(
     *,
     n_classes: int | None = None,
     fit_intercept: bool = True,
+    bounds: tuple[FloatArray, FloatArray] | None = None,
     candidate: FloatArray | None = None,
     estimate: FloatArray | None = None,
     time_limit: float = 20.0,
@@ -110,6 +111,8 @@ def diagnose_separation(
         Rows of weight zero are left out; otherwise weights do not matter.
     n_classes : K, for class codes; the largest code plus one by default
     fit_intercept : whether the model has intercepts
+    bounds : arrays of shape (K, p), or (1, p) for the one logit of two classes, optional
+        Bounds of the coefficients: only directions count that never meet one, from any point within.
     candidate : array of shape (K, p + fit_intercept), optional
         A direction that may separate, the estimate reached or the last Newton step, units of X and intercept
         last; (1, p + fit_intercept) for the one logit of two classes. One pass over the rows then often
@@ -124,14 +127,14 @@ def diagnose_separation(
     SeparationFinding
     """
     start = time.monotonic()
-    rows = ScaledRows(X, Y, n_classes, sample_weight, fit_intercept)
+    rows = ScaledRows(X, Y, n_classes, sample_weight, fit_intercept, bounds)
     cone, strict, V, undecided = _relative_interior(rows, candidate, estimate, start + time_limit)
     if V is None and undecided and candidate is not None and time.monotonic() < start + time_limit / 2:
         # A program that fails with the pairs that the candidate has chosen may be solved with others.
         cone, strict, V, undecided = _relative_interior(rows, None, None, start + time_limit)
     if V is None:
         return SeparationFinding(SeparationKind.UNDECIDED if undecided else SeparationKind.OVERLAP, reason=undecided)
-    kind = SeparationKind.COMPLETE if np.array_equal(strict, rows.outside) else SeparationKind.QUASI_COMPLETE
+    kind = SeparationKind.COMPLETE if np.array_equal(strict, rows.observed) else SeparationKind.QUASI_COMPLETE
     # Names are worth as long as the decision took, in reason.
     elapsed = time.monotonic() - start
     cone.deadline = time.monotonic() + max(_NAMING_SECONDS, min(elapsed, time_limit / 4))
@@ -157,7 +160,7 @@ def _relative_interior(
     search had to stop is returned with the reason.
     """
     start = time.monotonic()
-    open_, total = rows.outside.copy(), None
+    open_, total = rows.observed.copy(), None
     guess = None if candidate is None else rows.from_original(candidate)
     cone = RecessionCone(rows, None if guess is None else rows.margins(guess)[0], deadline)
     known, asked = _known_directions(cone, guess), 0
@@ -176,7 +179,7 @@ def _relative_interior(
                 V = next(known, None)
                 V = cone.find(open_) if V is None else V
         except UndecidedError as error:
-            return cone, rows.outside & ~open_, total, str(error)
+            return cone, rows.observed & ~open_, total, str(error)
         if V is None:
             break
         strict = open_ & rows.separated(V)
@@ -186,7 +189,7 @@ def _relative_interior(
             # That classes are separated is known; whether more of them are is worth less.
             now = time.monotonic()
             cone.deadline = min(cone.deadline, now + max(_REST_SECONDS, now - start))
-    return cone, rows.outside & ~open_, total, ""
+    return cone, rows.observed & ~open_, total, ""
 
 
 def _known_directions(cone: RecessionCone, guess: FloatArray | None) -> Iterator[FloatArray | None]:

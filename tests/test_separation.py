@@ -50,9 +50,17 @@ def check_certificate(finding, X, Y, fit_intercept=True):
     assert tuple(np.flatnonzero(spread)) == finding.features
 
 
-def brute_force(X, Y, fit_intercept=True):
+def brute_force(X, Y, fit_intercept=True, bounds=None):
     """Kind by two full programs over all pairs, unscaled: for tests on small integers."""
     K = Y.shape[1]
+    room = np.tile([-1.0, 1.0], (K, X.shape[1] + fit_intercept, 1))
+    if bounds is not None:
+        at = slice(1, None) if K == 2 else slice(None)
+        for end, bound in enumerate(bounds):
+            room[at, : X.shape[1], end][np.isfinite(bound)] = 0.0
+        if K == 2:
+            room[0] = 0.0
+    room = room.reshape(-1, 2)
     design = np.c_[X, np.ones(len(X))] if fit_intercept else X
     A, E = [], []
     for x, y in zip(design, Y, strict=True):
@@ -67,7 +75,7 @@ def brute_force(X, Y, fit_intercept=True):
     if not len(A):
         return OVERLAP
     equal = {"A_eq": E, "b_eq": np.zeros(len(E))} if len(E) else {}
-    any_ = linprog(-A.sum(axis=0), A_ub=-A, b_ub=np.zeros(len(A)), bounds=(-1, 1), **equal)
+    any_ = linprog(-A.sum(axis=0), A_ub=-A, b_ub=np.zeros(len(A)), bounds=room, **equal)
     if -any_.fun < 1e-6:
         return OVERLAP
     if equal:
@@ -76,7 +84,7 @@ def brute_force(X, Y, fit_intercept=True):
         np.r_[np.zeros(A.shape[1]), -1.0],
         A_ub=np.c_[-A, np.ones(len(A))],
         b_ub=np.zeros(len(A)),
-        bounds=(-1, 1),
+        bounds=np.vstack([room, [-1.0, 1.0]]),
         **equal,
     )
     return COMPLETE if -all_.fun > 1e-6 else QUASI
@@ -366,6 +374,79 @@ def test_float32(dtype, K):
     assert diagnose_separation(X.astype(dtype), y).kind is OVERLAP
     y = (X @ np.random.default_rng(1).standard_normal((4, K))).argmax(axis=1)
     assert diagnose_separation(X.astype(dtype), y).kind is COMPLETE
+
+
+# ------------------------------------------------------------------------------ bounds
+
+
+def bounded_problem(seed):
+    """Few rows of small integers, and bounds of which some leave a way open; K may be 2, with one logit."""
+    rng = np.random.default_rng(seed)
+    K, p = int(rng.integers(2, 5)), int(rng.integers(1, 4))
+    n = int(rng.integers(K + 4, 30))
+    X = rng.integers(-2, 3, size=(n, p)).astype(float)
+    y = (rng.choice([1, 5, 50]) * X @ rng.standard_normal((p, K)) + rng.gumbel(size=(n, K))).argmax(axis=1)
+    y[:K] = np.arange(K)
+    shape = 1 if K == 2 else K, p
+    lower, upper = (np.where(rng.random(shape) < rng.choice([0.2, 0.5, 0.9]), end, end * np.inf) for end in (-0.5, 1.0))
+    return X, y, K, bool(rng.random() < 0.7), (lower, upper)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
+def test_bounds_agree_with_brute_force(convert):
+    kinds = []
+    for seed in range(200):
+        X, y, K, fit_intercept, bounds = bounded_problem(seed)
+        how = {"n_classes": K, "fit_intercept": fit_intercept}
+        finding = diagnose_separation(convert(X), y, bounds=bounds, **how)
+        assert finding.kind is brute_force(X, np.eye(K)[y], fit_intercept, bounds), seed
+        kinds.append((finding.kind, diagnose_separation(X, y, **how).kind))
+        if finding.kind is OVERLAP:
+            continue
+        check_certificate(finding, X, y, fit_intercept)
+        V = finding.direction[:, : X.shape[1]]
+        if K == 2:
+            V = V[1:] - V[:1]
+        least = np.where(np.isfinite(bounds[0]), V, np.inf).min(axis=0)
+        most = np.where(np.isfinite(bounds[1]), V, -np.inf).max(axis=0)
+        if K == 2:
+            assert np.all((least >= -1e-9) & (most <= 1e-9))
+        else:
+            # Some number added to a column, in all classes, keeps it within what is not bounded.
+            assert np.all(least >= most - 1e-9)
+    # Bounds close the way, or leave a narrower one.
+    assert {(OVERLAP, COMPLETE), (OVERLAP, QUASI), (QUASI, COMPLETE), (COMPLETE, COMPLETE)} <= set(kinds)
+
+
+@pytest.mark.parametrize("solver", ["auto", "L-BFGS-B", "trust-constr", "TNC"])
+def test_a_fit_between_bounds_says_that_classes_are_separated(solver):
+    x = np.linspace(-1, 1, 20)
+    open_, closed = [(0, np.inf), (-1, np.inf), (-np.inf, np.inf)], [(-np.inf, 5), (-3, 3), (0, 2)]
+    for y, design in ((x > 0, x[:, None]), (np.digitize(x, [-0.3, 0.3]), np.c_[x, x**2])):
+        for bounds in open_:
+            clf = SoftmaxMLEClassifier(bounds=bounds, solver=solver)
+            with pytest.warns(SeparationWarning, match=r"completely separated.*bounds below and above"):
+                clf.fit(design, y)
+            assert clf.converged_
+            assert clf.nll_ <= clf.tol
+        for bounds in closed[len(np.unique(y)) > 2 :]:
+            assert SoftmaxMLEClassifier(bounds=bounds, solver=solver).fit(design, y).nll_ > 1
+    SoftmaxMLEClassifier(bounds=(0, np.inf), C=1.0, solver=solver).fit(x[:, None], x > 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fits_between_bounds_warn_where_there_is_a_way_to_infinity(dtype):
+    for seed in range(120):
+        X, y, K, fit_intercept, bounds = bounded_problem(seed)
+        if (X.std(axis=0) == 0).any():
+            continue
+        kind = brute_force(X, np.eye(K)[y], fit_intercept, bounds)
+        clf = SoftmaxMLEClassifier(bounds=bounds, fit_intercept=fit_intercept)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            clf.fit((X * np.logspace(-3, 3, X.shape[1])).astype(dtype), y)
+        words = {OVERLAP: [], QUASI: ["quasi-completely"], COMPLETE: ["completely"]}[kind]
+        assert [str(w.message).split()[2] for w in caught] == words, seed
 
 
 # -------------------------------------------------------------------------- candidates
