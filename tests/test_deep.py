@@ -123,6 +123,31 @@ class TestMinimum:
         deep = network((4,), activation="identity", C=np.inf).fit(X, y)
         assert deep.nll_ == pytest.approx(linear.nll_, abs=2e-3)
 
+    @pytest.mark.parametrize("max_iter", [300, 350])
+    def test_fits_that_are_ended_on_the_way_say_so(self, max_iter):
+        """Two spirals: two hundred rows that a network follows for a thousand iterations."""
+        y = np.arange(200) % 2
+        t = np.sqrt(np.random.default_rng(1).uniform(0.02, 1, size=200))
+        angle = 3.5 * np.pi * t + np.pi * y
+        X = t[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+        fits = {}
+        for iterations in (max_iter, 2 * max_iter):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                fits[iterations] = network((20, 20), C=1e4, max_iter=iterations).fit(X, y)
+            assert fits[iterations].converged_ == (not caught)
+        gained = fits[max_iter].optimize_result_.fun - fits[2 * max_iter].optimize_result_.fun
+        assert gained > 2 * fits[max_iter].tol
+        assert not fits[max_iter].converged_
+
+    def test_units_that_do_the_same_do_not_stand_in_the_way(self):
+        """The Gauss-Newton Hessian has no curvature between them; the objective has that of the prior."""
+        X, y = make_moons(500, noise=0.25, random_state=0)
+        model = network((32,), C=0.1, max_iter=1000).fit(X, y)
+        assert model.converged_
+        better = network((32,), C=0.1, tol=1e-7, max_iter=5000).fit(X, y)
+        assert model.optimize_result_.fun <= better.optimize_result_.fun + model.tol
+
     def test_no_worse_than_mlp_classifier(self):
         X, y = make_classification(400, 10, n_informative=6, n_classes=3, random_state=0)
         theirs = [fit_mlp(X, y, (10,), "tanh", 1.0, max_iter=500, seed=seed).loss_ for seed in range(7)]
