@@ -17,7 +17,7 @@ from ._pairs import pair_weights
 from ._precondition import Coordinates
 from ._problem import RoundProblem
 from ._selection import Selection
-from ._softmax import curvature_product, nll_and_proba_of_wrong, nll_and_residual, one_hot
+from ._softmax import curvature_product, nll_and_proba_of_wrong, nll_and_residual, one_hot, total_nll_and_residual
 from ._typing import FloatArray, IntArray
 
 # Entries of the whitened columns: a megabyte, which stays in a core's own cache.
@@ -146,15 +146,17 @@ class KeptProblem(RoundProblem):
 
     def value_and_grad(self, psi: FloatArray) -> tuple[float, FloatArray]:
         """Value and gradient by psi."""
-        z = self._outputs(psi)
+        z, w = self._outputs(psi), self.objective.samples.w
         z += self._origin
-        if self._signed:
-            nll, residual = nll_and_proba_of_wrong(z[0]), z
-            self._proba = residual
+        if w is None and len(z) > 1:
+            value, residual = total_nll_and_residual(z, self._targets, self._proba)
         else:
-            nll, residual = nll_and_residual(z, self._targets, self._proba)
-        w = self.objective.samples.w
-        value = float(nll.sum() if w is None else nll @ w)
+            if self._signed:
+                nll, residual = nll_and_proba_of_wrong(z[0]), z
+                self._proba = residual
+            else:
+                nll, residual = nll_and_residual(z, self._targets, self._proba)
+            value = float(nll.sum() if w is None else nll @ w)
         grad = self._pulled(residual)
         self.objective.n_passes += 1
         self._proba_at = psi.tobytes()
@@ -193,10 +195,10 @@ class KeptProblem(RoundProblem):
                 weights *= w[rows]
             return moments_of_columns(weights, columns[:, rows])
 
-        width = max(1, _MOST_WEIGHTS // self._n_pairs)
-        parts = (part(slice(start, start + width)) for start in range(0, columns.shape[1], width))
         self.objective.n_passes += self._hessian_passes
-        return self._assembled(square(reduce(np.add, parts), len(columns)))
+        width = max(1, _MOST_WEIGHTS // self._n_pairs)
+        parts = [part(slice(start, start + width)) for start in range(0, columns.shape[1], width)]
+        return self._assembled(square(parts[0] if len(parts) == 1 else reduce(np.add, parts), len(columns)))
 
     def hessian_on(self, psi: FloatArray, selection: Selection) -> FloatArray:
         """Hessian by some of psi, (n, n)."""

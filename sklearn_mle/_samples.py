@@ -230,6 +230,9 @@ class Samples:
         Where the function makes so many columns (`n_columns`) of a block, for so many second moments of them, it sees
         a few rows at a time.
         """
+        if self._is_small and len(self._bounds) == 1 and not self.is_sparse:
+            # There is nothing to share out, nor to add up.
+            return function(self.whole())
         total = _Total()
         if not n_columns:
             self.each(function, total.add)

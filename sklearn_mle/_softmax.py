@@ -21,6 +21,20 @@ ABSENT_LOGIT = 40.0
 _MOST_LOGIT = {"d": 700, "f": 80}
 
 
+def total_nll_and_residual(z: FloatArray, y: FloatArray, keep_proba: FloatArray) -> tuple[float, FloatArray]:
+    """As `nll_and_residual`, of all rows together, for z (J, B) of three classes or more and distributions y (J, B).
+
+    What a row costs is a sum of two parts, neither below zero: each may be added up by itself.
+    """
+    z -= z.max(axis=0)
+    fit = float(np.vdot(y, z))
+    np.exp(z, out=z)
+    total = z.sum(axis=0)
+    np.divide(z, total, out=keep_proba)
+    np.subtract(keep_proba, y, out=z)
+    return float(np.log(total, out=total).sum()) - fit, z
+
+
 def nll_and_residual(z: FloatArray, y: Targets, keep_proba: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
     """Return the negative log-likelihood of each row, and p - y.
 
