@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from sklearn_mle import _recession
+from sklearn_mle import _recession, _separation
 from sklearn_mle._separation import SeparationKind, diagnose_separation
 
 QUASI, COMPLETE = SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE
@@ -68,7 +68,8 @@ def test_a_few_that_separate_together_are_named_alone(n_needed, K, seed):
     assert finding.reason == ""
 
 
-def test_a_few_among_many_columns_of_many_classes():
+def test_a_few_among_many_columns_of_many_classes(monkeypatch):
+    monkeypatch.setattr(_separation, "_NAMING_SECONDS", 60.0)
     # More unknowns than a program that chooses among all columns is asked for.
     rng = np.random.default_rng(0)
     X = rng.standard_normal((2000, 50))
