@@ -69,7 +69,7 @@ def nothing_left(cone: RecessionCone, open_: BoolArray, estimate: FloatArray) ->
         round_metric[np.diag_indices_from(round_metric)] += _RIDGE
         u = np.zeros(cone.unknowns)
         try:
-            u[free] = scale * linalg.solve(round_metric, r * scale, assume_a="pos")
+            u[free] = scale * linalg.cho_solve(linalg.cho_factor(round_metric), r * scale)
         except linalg.LinAlgError:
             return False
         mu *= np.maximum(1.0 - rows.margins(rows.unflatten(u))[0], 0.0)

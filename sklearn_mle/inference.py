@@ -497,7 +497,7 @@ class LikelihoodInference:
         return np.unique(np.concatenate([self.columns_of(name) for name in names]))
 
     def _own_column(self, feature: str) -> int:
-        columns = self._columns(feature)
+        columns = self.columns_of(feature)
         if len(columns) > 1:
             names = ", ".join(self.feature_names_[j] for j in columns)
             raise ValueError(f"{feature!r} stands for {len(columns)} columns; name one of them: {names}.")
