@@ -150,10 +150,9 @@ def certify(
     enough = _enough(controls, value)
     decrement = 0.5 * float(grad @ metric.solve(grad))
     if decrement <= _HOPELESS * enough:
-        products = (partial(product, theta) for product in (problem.gauss_newton_product, problem.hessp))
-        decrement = np.inf
-        while decrement > enough and (product := next(products, None)) is not None:
-            decrement = min(decrement, _decrement(product, metric, grad, enough))
+        decrement = _decrement(partial(problem.gauss_newton_product, theta), metric, grad, enough)
+        if decrement > enough:
+            decrement = min(decrement, _decrement(partial(problem.hessp, theta), metric, grad, enough))
     converged = decrement <= enough
     if result is None:
         message = "the decrement is at the target" if converged else "the decrement is above the target"

@@ -203,14 +203,17 @@ def check_weights(sample_weight: Any, rows: Any) -> FloatArray | None:
         raise ValueError(f"sample_weight must not be negative; that of row {w.argmin()} is {w.min():g}.")
     if not w.any():
         raise ValueError("sample_weight is zero for every sample; at least one weight must be positive.")
+    _check_total(w, "sample_weight")
+    return w
+
+
+def _check_total(w: FloatArray, name: str) -> None:
+    """Raise ValueError where the weights (n,) are too large, or too small, for sums in float64."""
     with np.errstate(over="ignore"):
         total = float(w.sum())
     if not _LEAST_TOTAL <= total <= _MOST_TOTAL:
         size = "small" if total < _LEAST_TOTAL else "large"
-        raise ValueError(
-            f"sample_weight is too {size} for sums in float64: its own is {total:.3g}. Multiply all of it by a number."
-        )
-    return w
+        raise ValueError(f"{name} is too {size} for sums in float64: its own is {total:.3g}. Multiply it by a number.")
 
 
 def apply_class_weight(
@@ -237,16 +240,18 @@ def apply_class_weight(
         raise ValueError(f"class_weight must be None, 'balanced' or a dict; got {class_weight!r}.")
     if not np.all(np.isfinite(factors)) or (factors < 0).any():
         raise ValueError(f"class_weight must be finite and not negative; got {class_weight!r}.")
-    if y.ndim == 1:
-        w = base * factors[y]
-    else:
-        scaled = y * factors
-        sums = scaled.sum(axis=1)
-        y = scaled / np.where(sums > 0, sums, 1.0)[:, None]
-        y[sums == 0] = 1.0 / n_classes
-        w = base * sums
+    with np.errstate(over="ignore"):
+        if y.ndim == 1:
+            w = base * factors[y]
+        else:
+            scaled = y * factors
+            sums = scaled.sum(axis=1)
+            y = scaled / np.where(sums > 0, sums, 1.0)[:, None]
+            y[sums == 0] = 1.0 / n_classes
+            w = base * sums
     if not w.any():
         raise ValueError("sample_weight times class_weight is zero for every sample; one class must have weight.")
+    _check_total(w, "sample_weight times class_weight")
     return y, w
 
 

@@ -1056,6 +1056,7 @@ BAD_PARAMETERS = [
     {"class_weight": "heavy"},
     {"class_weight": {7: 1.0}},
     {"class_weight": {0: "heavy"}},
+    {"class_weight": {0: 1e300, 1: 1e300}},
     {"n_init": 2},
     {"early_stopping": True},
     {"validation_fraction": 0.2},
