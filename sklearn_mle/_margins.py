@@ -81,9 +81,11 @@ class ScaledRows:
             X = X.toarray() if X.shape[0] * X.shape[1] <= _MAX_DENSE else X.tocsr()
         else:
             X = np.asarray(X)
+        self._kept: slice | IntArray = slice(None)
+        self._n_given = X.shape[0]
         if weight is not None and not np.all(np.asarray(weight) > 0):
-            kept = np.flatnonzero(np.asarray(weight) > 0)
-            X, Y = X[kept], Y[kept]
+            self._kept = np.flatnonzero(np.asarray(weight) > 0)
+            X, Y = X[self._kept], Y[self._kept]
         self.X, self.n, self.intercept = X, X.shape[0], intercept
         self.n_classes = n_classes or (int(Y.max()) + 1 if Y.ndim == 1 else Y.shape[1])
         self.q = X.shape[1] + intercept
@@ -197,6 +199,12 @@ class ScaledRows:
         """Pairs (n, K) of inequalities of rows of X that V makes strict."""
         margins, rounding = self.margins(V)
         return self.observed & (margins > rounding)
+
+    def given(self, pairs: BoolArray) -> BoolArray:
+        """Pairs of all rows as they were given: those without weight have none, those of bounds are left out."""
+        out = np.zeros((self._n_given, self.n_classes), dtype=bool)
+        out[self._kept] = pairs[: self._n_observed]
+        return out
 
     def gradients(self, pairs: IntArray, columns: IntArray | None = None) -> sparse.csr_array:
         """The a_ik of flat pairs i K + k, one a row, as functions of V_1 ... V_{K-1}, flat; of all columns or some."""

@@ -87,6 +87,21 @@ class NegativeLogLikelihood:
         self.n_passes += 0.5
         return value + (self.penalty(theta) if self.precision else 0.0)
 
+    def value_without(self, theta: FloatArray, ruled_out: BoolArray) -> float:
+        """The negative log-likelihood at theta where pairs (n, K) of row and class are ruled out: no penalty."""
+
+        def block_value(block: Block) -> tuple[float]:
+            z = self.network.forward(theta, block)
+            z = np.concatenate([np.zeros_like(z), z]) if len(z) == 1 else z
+            # No logit of -inf, which a target of zero would make nan of.
+            z = np.where(ruled_out[block.start : block.stop].T, np.finfo(z.dtype).min / 4, z)
+            nll, _ = nll_and_residual(z, block.y)
+            return (float(nll.astype(np.float64) @ block.weights()),)
+
+        (value,) = self.samples.sum(block_value)
+        self.n_passes += 0.5
+        return value
+
     def rows_above(self, theta: FloatArray, nats: float) -> IntArray:
         """Rows of positive weight whose negative log-likelihood exceeds so many nats."""
         found: list[IntArray] = []
