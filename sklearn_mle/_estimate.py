@@ -287,7 +287,7 @@ def _has_derivatives(solver: Solver) -> bool:
 def _to_supremum(
     setting: _Setting, schedule: CurvatureSchedule, controls: Controls, solution: Solution, finding: SeparationFinding
 ) -> tuple[_Setting, CurvatureSchedule, Solution]:
-    """Within `tol` of the supremum, where there is no maximum: along the direction found, and Newton steps from there."""
+    """Within `tol` of the supremum: along the direction found, and by Newton steps of what is level along it."""
     for _ in range(_MOST_WAYS):
         ahead = ahead_to_supremum(setting.problem, solution, finding, controls.tol, controls.resolution)
         if ahead is None or not controls.left:

@@ -41,7 +41,8 @@ def ahead_to_supremum(
     tol : nats from the supremum that are good enough
     resolution : relative rounding of the value
     """
-    assert finding.direction is not None and finding.separated is not None
+    assert finding.direction is not None
+    assert finding.separated is not None
     objective = problem.objective
     theta = problem.coordinates.push(solution.psi)
     noise = NOISE * resolution * abs(solution.value)
