@@ -41,8 +41,9 @@ _LEAST_OF_COLUMN = 8
 _PRODUCTS_OF_MOMENTS = 5
 # Up to so many products of entries a group of rows costs its calls.
 _FEW_PRODUCTS = 20_000
-# Up to so many multiplications BLAS takes one thread of its own accord.
-_UNTHREADED_WORK = 1 << 16
+# Up to so many multiplications of matrices, of a matrix and a vector, and rows of a triangle, BLAS takes one thread of
+# its own accord.
+_UNTHREADED_WORK, _UNTHREADED_ENTRIES, _UNTHREADED_SIZE = 1 << 16, 1 << 13, 32
 # Softmax and residual of one logit, in units of a product.
 _SOFTMAX_WORK = 10
 
@@ -205,9 +206,11 @@ class Samples:
 
     @property
     def _is_small(self) -> bool:
-        """Whether BLAS would not use threads for these rows anyway."""
+        """Whether BLAS would not use threads for these rows anyway: waking them may take longer than the fit."""
         width = max(self.n_classes, self.n_features)
-        return self.n_rows * self.n_features * width <= _UNTHREADED_WORK and not self.n_units
+        few_entries = self.n_rows * width <= _UNTHREADED_ENTRIES
+        few_products = few_entries and self.n_rows * self.n_features * width <= _UNTHREADED_WORK
+        return few_products and (self.n_classes - 1) * (self.n_features + 1) <= _UNTHREADED_SIZE and not self.n_units
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
