@@ -241,7 +241,8 @@ class SoftmaxMLEClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            float32 stays float32; everything else becomes float64.
+            float32 stays float32; everything else becomes float64. The linear model is estimated in float64 where X
+            has no more than a million entries, whose columns are collinear where they are to the rounding of float32.
         y : array-like of shape (n_samples,) or (n_samples, n_classes)
             Labels, or distributions over the classes whose rows sum to one. The classes of a matrix are the
             column names of a DataFrame, sorted, else ``0 .. K - 1``.

@@ -147,6 +147,7 @@ def question(problem: RoundProblem, direction: FloatArray, theta: FloatArray) ->
         "fit_intercept": problem.objective.layout.fit_intercept,
         "candidate": candidate if np.isfinite(candidate).all() else None,
         "estimate": estimate,
+        "rounding": samples.rounding,
     }
 
 

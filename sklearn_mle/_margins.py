@@ -75,6 +75,7 @@ class ScaledRows:
         weight: FloatArray | None,
         intercept: bool,
         bounds: tuple[FloatArray, FloatArray] | None = None,
+        rounding: float | None = None,
     ) -> None:
         Y = np.asarray(Y)
         if sparse.issparse(X):
@@ -94,7 +95,7 @@ class ScaledRows:
         own[np.arange(self.n), self.reference] = True
         self.outside = ~own if Y.ndim == 1 else Y == 0
         self.inside = ~(self.outside | own)
-        self.eps = float(np.finfo(X.dtype).eps) if X.dtype.kind == "f" else EPS
+        self.eps = (float(np.finfo(X.dtype).eps) if X.dtype.kind == "f" else EPS) if rounding is None else rounding
         self._scale_columns()
         self.observed = self.outside
         self._n_observed, self._held = self.n, np.empty(0, dtype=np.intp)

@@ -63,7 +63,7 @@ class CurvatureMemory:
         grown = _lengths(new.transform) > _MOST_GROWN * _lengths(old.transform)
         if grown.any():
             return False
-        rounding = max(_ROUNDINGS * np.finfo(np.float64).eps, _ROUNDINGS_OF_DATA * np.finfo(samples.dtype).eps)
+        rounding = max(_ROUNDINGS * np.finfo(np.float64).eps, _ROUNDINGS_OF_DATA * samples.rounding)
         mean = new.center + _shift_of(problem)
         moved = np.abs(old.center + self.shift - mean) > rounding * np.abs(mean)
         return not moved.any() and abs(nll - self.nll) <= rounding * abs(self.nll)

@@ -27,6 +27,8 @@ from ._typing import Design, FloatArray, IntArray, Targets
 _BLOCK_BYTES = 1 << 22
 _BLOCK_BYTES_OF_X = 1 << 23
 _BLOCK_ROWS = (512, 1 << 16)
+# Up to so many entries single precision saves no time that would be worth its digits.
+_ENTRIES_IN_DOUBLE = 1 << 20
 # Columns that are made of a block, for moments, stay in a core's own cache.
 _COLUMN_BYTES = 1 << 19
 # More rows than columns at a time, so that adding up moments is less than their products; up to so many entries.
@@ -67,6 +69,13 @@ class Samples:
         Hidden units of the network that will see the blocks.
     single : bool
         Whether (dense) blocks are handed out in float32.
+    rounding : float, optional
+        Relative rounding of the entries; that of their dtype by default.
+
+    Attributes
+    ----------
+    dtype : of the blocks
+        Few rows in float32 are handed out in float64, as `X` is then, unless a network is to see them.
     """
 
     def __init__(
@@ -80,7 +89,11 @@ class Samples:
         n_threads: int | None = 1,
         n_units: int = 0,
         single: bool = False,
+        rounding: float | None = None,
     ) -> None:
+        self.rounding = float(np.finfo(X.dtype).eps) if rounding is None else rounding
+        if X.dtype == np.float32 and not n_units and (X.nnz if sparse.issparse(X) else X.size) <= _ENTRIES_IN_DOUBLE:
+            X = X.astype(np.float64)
         self.X = X
         self.y = y
         self.w = w
@@ -403,6 +416,7 @@ class Samples:
             n_threads=self.n_threads,
             n_units=self.n_units,
             single=single or self.dtype != X.dtype,
+            rounding=self.rounding,
         )
         other._pinned = self._pinned
         return other

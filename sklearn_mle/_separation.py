@@ -102,6 +102,7 @@ def diagnose_separation(
     bounds: tuple[FloatArray, FloatArray] | None = None,
     candidate: FloatArray | None = None,
     estimate: FloatArray | None = None,
+    rounding: float | None = None,
     time_limit: float = 20.0,
 ) -> SeparationFinding:
     """Decide whether the maximum-likelihood estimate exists, and name what stands in its way.
@@ -123,6 +124,7 @@ def diagnose_separation(
     estimate : array of shape (K, p + fit_intercept), optional
         Parameters of all but the greatest likelihood, likewise. Their probabilities often prove that nothing more is
         separated.
+    rounding : relative rounding of the entries of X; that of its dtype by default
     time_limit : seconds, about, for the decision; naming features may take a second or a quarter of it more
 
     Returns
@@ -130,7 +132,7 @@ def diagnose_separation(
     SeparationFinding
     """
     start = time.monotonic()
-    rows = ScaledRows(X, Y, n_classes, sample_weight, fit_intercept, bounds)
+    rows = ScaledRows(X, Y, n_classes, sample_weight, fit_intercept, bounds, rounding)
     cone, strict, V, undecided = _relative_interior(rows, candidate, estimate, start + time_limit)
     if V is None and undecided and candidate is not None and time.monotonic() < start + time_limit / 2:
         # A program that fails with the pairs that the candidate has chosen may be solved with others.
@@ -227,6 +229,7 @@ def recession_signs(
     base_class: int = 0,
     candidate: FloatArray | None = None,
     estimate: FloatArray | None = None,
+    rounding: float | None = None,
     time_limit: float = 20.0,
 ) -> FloatArray:
     """What becomes of each coefficient, relative to a base class, as the likelihood tends to its supremum.
@@ -244,7 +247,7 @@ def recession_signs(
 
     Parameters
     ----------
-    X, Y, sample_weight, n_classes, fit_intercept, candidate, estimate, time_limit
+    X, Y, sample_weight, n_classes, fit_intercept, candidate, estimate, rounding, time_limit
         As for `diagnose_separation`.
     base_class : int
         The class whose coefficients are zero.
@@ -259,7 +262,7 @@ def recession_signs(
     ValueError
         If the time did not suffice to find the cone.
     """
-    rows = ScaledRows(X, Y, n_classes, sample_weight, fit_intercept)
+    rows = ScaledRows(X, Y, n_classes, sample_weight, fit_intercept, None, rounding)
     cone, strict, V, undecided = _relative_interior(rows, candidate, estimate, time.monotonic() + time_limit)
     if undecided:
         raise ValueError(f"{SeparationKind.UNDECIDED.value}: {undecided}")

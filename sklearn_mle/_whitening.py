@@ -35,7 +35,7 @@ class Columns:
             # The pilot was too far off: squares about it have lost the variance to rounding.
             self._take(samples, self.mean, center, with_moments)
         # The entries of a column are known to their rounding.
-        self.rounding = np.finfo(samples.dtype).eps * np.hypot(self.mean, self.scale)
+        self.rounding = samples.rounding * np.hypot(self.mean, self.scale)
         if center:
             self.scale[self.scale <= _ROUNDINGS * self.rounding] = 0.0
 
@@ -122,7 +122,7 @@ def whitening(columns: Columns, samples: Samples, center: bool) -> tuple[FloatAr
         gram /= samples.total_weight
         if center:
             gram -= np.outer(sums, sums) / samples.total_weight**2
-    return transform, _without_rounding(np.hstack(null), columns, np.finfo(samples.dtype).eps)
+    return transform, _without_rounding(np.hstack(null), columns, samples.rounding)
 
 
 def _without_rounding(null: FloatArray, columns: Columns, eps: float) -> FloatArray:

@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline: a shared machine is slow at times, and that is no failure.
@@ -15,3 +16,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("default")
+
+
+@pytest.fixture
+def in_single(monkeypatch):
+    """Rows in float32 stay in it however few they are, as large ones do."""
+    monkeypatch.setattr("sklearn_mle._samples._ENTRIES_IN_DOUBLE", 0)

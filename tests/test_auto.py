@@ -162,6 +162,7 @@ def test_costs_grow_with_what_they_are_of():
     assert factor_passes(small) < exact_passes(small)
 
 
+@pytest.mark.usefixtures("in_single")
 @pytest.mark.parametrize(
     ("n", "p", "K", "C", "begins"),
     [

@@ -1,6 +1,7 @@
 """`SoftmaxMLEClassifier` from outside: the contract, one promise a test."""
 
 import pickle
+import warnings
 
 import joblib
 import numpy as np
@@ -317,6 +318,7 @@ def test_a_fit_changes_none_of_its_arguments():
         assert_array_equal(array, copy)
 
 
+@pytest.mark.usefixtures("in_single")
 @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
 @pytest.mark.parametrize("K", [2, 3])
 @pytest.mark.parametrize("C", [np.inf, 1.0])
@@ -333,6 +335,37 @@ def test_float32_stays_float32(K, convert, C):
     assert single.converged_
 
 
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array], ids=["dense", "csr"])
+@pytest.mark.parametrize("how", [{}, {"C": 1.0}, {"C": 0.1, "l1_ratio": 1.0}, {"bounds": (0, np.inf), "C": 10.0}])
+def test_few_float32_rows_are_fitted_in_float64(how, convert):
+    """Entries over decades: probabilities of float32 logits would be rounding."""
+    rng = np.random.default_rng(0)
+    X = convert(np.exp(rng.normal(scale=4.0, size=(300, 3))).astype(np.float32))
+    y = rng.integers(0, 3, 300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        single = SoftmaxMLEClassifier(**how).fit(X, y)
+        double = SoftmaxMLEClassifier(**how).fit(X.astype(float), y)
+    assert single.coef_.dtype == single.intercept_.dtype == single.predict_proba(X).dtype == np.float32
+    assert X.dtype == np.float32
+    assert_allclose(single.nll_, double.nll_, rtol=1e-10)
+    assert_allclose(single.coef_, double.coef_, rtol=1e-5, atol=1e-7 * np.abs(double.coef_).max())
+
+
+def test_many_float32_rows_stay_in_float32(monkeypatch):
+    X, y = overlapping(3)
+    X = X.astype(np.float32)
+    seen = []
+    monkeypatch.setattr("sklearn_mle._samples._ENTRIES_IN_DOUBLE", X.size - 1)
+    monkeypatch.setattr(
+        "sklearn_mle._block.Block.outputs",
+        lambda block, weights: seen.append(block.X.dtype) or weights.astype(block.X.dtype) @ block.X.T,
+    )
+    SoftmaxMLEClassifier().fit(X, y)
+    assert set(seen) == {np.dtype(np.float32)}
+
+
+@pytest.mark.usefixtures("in_single")
 @pytest.mark.parametrize("seed", range(4))
 def test_wide_float32_rows_of_many_classes_reach_the_supremum(seed):
     """Whitened rows say nothing in some directions, where a gradient in single precision is rounding."""
@@ -569,6 +602,7 @@ def test_bounds_of_two_classes_are_on_the_one_logit():
     assert clf.nll_ > free.nll_
 
 
+@pytest.mark.usefixtures("in_single")
 @pytest.mark.parametrize("K", [2, 3])
 def test_bounds_on_float32_rows(K):
     X, y = overlapping(K)

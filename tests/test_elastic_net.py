@@ -154,6 +154,7 @@ def test_orthants_do_not_claim_what_they_have_not_reached(seed, monkeypatch):
     assert not reached[0]
 
 
+@pytest.mark.usefixtures("in_single")
 @pytest.mark.parametrize("K", [2, 3, 5])
 @pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
 def test_single_precision_ends_where_its_rounding_does(K, l1_ratio):

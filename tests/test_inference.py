@@ -440,6 +440,7 @@ def test_a_constant_column_stands_for_the_intercept():
     assert_allclose(found.covariance_, infer(X, y).covariance_, rtol=1e-7, atol=1e-10)
 
 
+@pytest.mark.usefixtures("in_single")
 def test_single_precision_and_loose_fits_are_taken_to_the_maximum():
     X, y = simulated(n=300, p=3, K=3, seed=4)
     X = X.astype(np.float32)

@@ -99,6 +99,7 @@ def test_columns_are_kept_where_they_are_few(monkeypatch):
     assert not isinstance(round_problem(kept.objective, kept.coordinates), KeptProblem)
 
 
+@pytest.mark.usefixtures("in_single")
 @pytest.mark.parametrize("C", [np.inf, 1.0])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_a_fit_does_not_depend_on_it(C, dtype, monkeypatch):

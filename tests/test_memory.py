@@ -219,6 +219,7 @@ def test_a_prior_that_leaves_no_digits_of_the_data_leaves_no_memory():
         assert_allclose(warm.predict_log_proba(X), cold.predict_log_proba(X), atol=1e-6)
 
 
+@pytest.mark.usefixtures("in_single")
 def test_a_memory_of_single_precision_serves():
     X, y = load_digits(return_X_y=True)
     X = X.astype(np.float32)

@@ -107,6 +107,7 @@ def test_value_gradient_and_hessian_products(K, how):
     assert_allclose(products, products.T, atol=1e-12 * np.abs(hessian).max())
 
 
+@pytest.mark.usefixtures("in_single")
 @pytest.mark.parametrize("K", [2, 3, 5])
 def test_float32_rows_are_summed_in_float64(K):
     for how in ({}, {"weighted": True, "soft": True}, {"kind": sparse.csr_array}):

@@ -52,7 +52,7 @@ CHANGES = {
 
 
 @pytest.fixture(params=CHANGES.values(), ids=CHANGES.keys())
-def change(request):
+def change(request, in_single):
     return request.param
 
 
@@ -148,6 +148,7 @@ def assert_independent(null):
     assert np.linalg.matrix_rank(null) == null.shape[1]
 
 
+@pytest.mark.usefixtures("in_single")
 @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array, lambda X: X.astype(np.float32)])
 @pytest.mark.parametrize("change, n_null", DEFICIENT.values(), ids=DEFICIENT.keys())
 def test_directions_without_variation_are_found(change, n_null, convert):

@@ -194,6 +194,7 @@ def test_with_more_columns_than_rows_no_long_search_for_signs(monkeypatch):
     assert len(factors) < 100
 
 
+@pytest.mark.usefixtures("in_single")
 @pytest.mark.parametrize("seed", [51, 52])
 def test_single_precision_of_heavy_tails_ends_without_a_warning(seed):
     rng = np.random.default_rng(seed)

@@ -84,6 +84,7 @@ def test_regular(name):
     assert off.max() <= 2e-6
 
 
+@pytest.mark.usefixtures("in_single")
 @pytest.mark.parametrize("name", datasets.names("regular"))
 def test_regular_float32(name):
     clf, caught = fit(name, convert=np.float32)

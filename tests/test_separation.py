@@ -434,6 +434,7 @@ def test_a_fit_between_bounds_says_that_classes_are_separated(solver):
     SoftmaxMLEClassifier(bounds=(0, np.inf), C=1.0, solver=solver).fit(x[:, None], x > 0)
 
 
+@pytest.mark.usefixtures("in_single")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_fits_between_bounds_warn_where_there_is_a_way_to_infinity(dtype):
     for seed in range(120):

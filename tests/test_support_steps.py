@@ -214,6 +214,7 @@ def test_warm_starts_cost_less():
     np.testing.assert_allclose(model.coef_, coef, atol=1e-6)
 
 
+@pytest.mark.usefixtures("in_single")
 def test_single_precision():
     X, y = correlated(K=3)
     single = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0).fit(X.astype(np.float32), y)

@@ -171,6 +171,7 @@ def test_warm_starts_begin_with_the_columns_of_the_last_fit(sets):
     np.testing.assert_allclose(model.coef_, coef, atol=1e-8)
 
 
+@pytest.mark.usefixtures("in_single")
 def test_single_precision(sets):
     X, y = sparse_wide()
     single = SoftmaxMLEClassifier(C=0.3, l1_ratio=1.0).fit(X.astype(np.float32), y)
