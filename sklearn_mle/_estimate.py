@@ -142,7 +142,7 @@ def _estimate(
     setting, schedule, solution = _carried_on(setting, schedule, controls, solution)
     finding = None
     if np.isinf(model.C) and setting.box is None and model.prior != "jeffreys":
-        solution, finding = examine(setting.problem, schedule, controls, solution, few)
+        solution, finding = examine(setting.problem, schedule, controls, solution, few, watched=solver is None)
         if finding is None:
             setting, schedule, solution = _carried_on(setting, schedule, controls, solution, watch=False)
         elif finding.direction is not None and (solver is None or _has_derivatives(solver)):

@@ -27,11 +27,17 @@ _MOVING_LOGITS_OF_OLD = 0.1
 
 
 def examine(
-    problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls, solution: Solution, few: int
+    problem: RoundProblem,
+    schedule: CurvatureSchedule,
+    controls: Controls,
+    solution: Solution,
+    few: int,
+    watched: bool,
 ) -> tuple[Solution, SeparationFinding | None]:
     """Ask whether the maximum is attained, where the last Newton step leaves room for doubt.
 
-    Where it is, iterations go on that were ended as they made for infinity: a `few`.
+    Where it is, iterations go on that were ended as they made for infinity: a `few`. A method that was not `watched`
+    may have gone so far that nothing is left of gradient and curvature, nor of a step to doubt.
     """
     separates = solution.value < problem.separated_below or (
         solution.value <= controls.tol and problem.separates(solution.psi)
@@ -52,9 +58,10 @@ def examine(
         separates
         or problem.moves_logits(solution.psi, step, decrement, _moving(solution))
         or (not schedule.exact and problem.has_leapt(solution.psi))
+        or (not watched and problem.is_certain(solution.psi))
     ):
         direction = problem.coordinates.push(step) if separates else problem.coordinates.push_direction(step)
-        seconds = _SECONDS_OF_CRAWL if solution.crawling and not separates else _SECONDS
+        seconds = _SECONDS_OF_CRAWL if (solution.crawling or not watched) and not separates else _SECONDS
         finding = _diagnosed(problem, direction, solution, seconds)
         if finding.kind in (SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE):
             return solution, finding
@@ -83,16 +90,20 @@ def examine_in_box(
     """The same of a solution between bounds, those of psi and those of W: is there a way to infinity within?
 
     Asked where Newton's next step, on the coordinates that are at no bound, moves the logits of a row though nothing is
-    left to gain.
+    left to gain; and, for not so long, where steps have gone so far that nothing is left of the curvature of a row.
     """
     if not solution.converged or not np.isinf(bounds).any():
         return None
-    if not solution.value < problem.separated_below:
+    moving = solution.value < problem.separated_below
+    if not moving:
         step = _step_in_box(problem, solution, box)
-        if step is None or problem.largest_move(step) <= _MOVING_LOGITS_OF_OLD:
-            return None
-    finding = _diagnosed(problem, problem.coordinates.push(solution.psi), solution, _SECONDS, bounds)
-    return None if finding.kind is SeparationKind.OVERLAP else finding
+        moving = step is not None and problem.largest_move(step) > _MOVING_LOGITS_OF_OLD
+    if not moving and not problem.is_certain(solution.psi):
+        return None
+    seconds = _SECONDS if moving else _SECONDS_OF_CRAWL
+    finding = _diagnosed(problem, problem.coordinates.push(solution.psi), solution, seconds, bounds)
+    unlikely = SeparationKind.OVERLAP if moving else SeparationKind.UNDECIDED
+    return None if finding.kind in (SeparationKind.OVERLAP, unlikely) else finding
 
 
 def _step_in_box(problem: RoundProblem, solution: Solution, box: tuple[FloatArray, FloatArray]) -> FloatArray | None:

@@ -84,8 +84,9 @@ def _alone(cone: RecessionCone, open_: BoolArray) -> tuple[list[FloatArray], str
     looks = []
     for V in candidates:
         margins, rounding = rows.margins(V)
-        if not np.any(rows.outside & (margins < -rounding)):
-            looks.append((V / margins.max(), open_ & (margins > rounding)))
+        done = open_ & (margins > rounding)
+        if done.any() and not np.any(rows.outside & (margins < -rounding)):
+            looks.append((V / margins.max(), done))
     parts = []
     for V, done in sorted(looks, key=lambda look: -np.count_nonzero(look[1])):
         if np.any(open_ & done):

@@ -207,6 +207,16 @@ class RoundProblem:
                 return False
         return bool((objective.curvature_left(theta, center) < _NO_CURVATURE).any())
 
+    def is_certain(self, psi: FloatArray) -> bool:
+        """Whether some row is so certain of its class, or that it is not of another, that it has no curvature left."""
+        theta = self._theta(psi)
+        rows = self.objective.rows_of_little_curvature(theta, _IMPROBABLE**2)
+        if rows is None:
+            # The last point that a method has tried was another.
+            self.objective.value_and_grad(theta)
+            rows = self.objective.rows_of_little_curvature(theta, _IMPROBABLE**2)
+        return rows is not None and len(rows) > 0
+
     @property
     def _n_pairs(self) -> int:
         return number_of_pairs(len(self.coordinates.basis))

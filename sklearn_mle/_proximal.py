@@ -37,6 +37,13 @@ _STALLED = 0.5
 _MAX_STALLS = 4
 # Where they have to be cut, as many as it takes to leave where curvature moves fast.
 _MANY_STALLS = 20
+# Steps in a row that had to be cut, and did not lower f.
+_MAX_IDLE = 5
+# Of what the model gains by a whole step, the fall that says that there was next to no curvature along it, and by how
+# much longer the next trial is; so often.
+_NO_CURVATURE = 1.8
+_LONGER = 4.0
+_MOST_EXTENSIONS = 60
 # Relative to coordinates of curvature one: keeps what the data do not determine where it is, and costs Newton's step
 # nothing that shows.
 DAMPING = 1e-13
@@ -53,6 +60,7 @@ class Proposal:
     step : the whole step
     gain : nats that the model gains by it
     path : the point at a share t of the step, and the first-order change of the objective up to there
+    is_open : whether the path goes on beyond t = 1, as far as kinks and bounds let it
     surely : whether no other model would propose a step that leads down where this one does not
     cheap : whether steps cost so little that the last digits are worth them
     expected : nats that the step itself gains by the model, which may be far more than there is; 0 where it is not said
@@ -64,6 +72,7 @@ class Proposal:
     surely: bool = True
     cheap: bool = False
     expected: float = 0.0
+    is_open: bool = False
 
 
 def straight_to(
@@ -79,15 +88,18 @@ def straight_to(
 ) -> Proposal:
     """From x, where the smooth part has gradient g, straight to where the model has its minimum, and the gauge its own.
 
-    At t = 1 what the model puts at zero or at a bound is there exactly.
+    From t = 1 on what the model puts at zero or at a bound is there exactly.
     """
     end = gauge.settled(end)
     change = float(g @ (end - x)) + region.penalty(end) - region.penalty(x)
 
     def path(t: float) -> tuple[FloatArray, float]:
-        return end if t == 1.0 else gauge.settled(x + t * (end - x)), t * change
+        if t == 1.0:
+            return end, change
+        point = x + t * (end - x)
+        return gauge.settled(region.held_as(end, point) if t > 1.0 else point), t * change
 
-    return Proposal(end - x, gain, path, surely, cheap, expected)
+    return Proposal(end - x, gain, path, surely, cheap, expected, is_open=True)
 
 
 class StepSolver(Protocol):
@@ -148,7 +160,7 @@ def minimize_proximal_newton(
         x = inside
     f, g = fun(x, *args) + region.penalty(x), jac(x, *args)
     nit = 0
-    least, n_stalls, whole = np.inf, 0, True
+    least, n_stalls, n_idle, whole = np.inf, 0, 0, True
     message, success = "maximum number of iterations reached", False
     while True:
         proposal = model_step(x, g)
@@ -183,11 +195,14 @@ def minimize_proximal_newton(
             t *= 0.5
         if moved is None and not proposal.surely:
             continue
-        if moved is None or np.array_equal(moved, x):
+        n_idle = 0 if t == 1.0 or f_trial < f else n_idle + 1
+        if moved is None or np.array_equal(moved, x) or n_idle >= _MAX_IDLE:
             success = decrement <= max(tol, noise)
             message = "rounding ends the decrease"
             break
         whole = t == 1.0
+        if whole and proposal.is_open and f - f_trial > max(_NO_CURVATURE * decrement, noise):
+            moved, f_trial = _farther(lambda at: fun(at, *args) + region.penalty(at), proposal, moved, f_trial)
         x, f, g = moved, f_trial, jac(moved, *args)
         nit += 1
         if callback is not None:
@@ -204,3 +219,22 @@ def minimize_proximal_newton(
         step=proposal.step,
         crawling=False,
     )
+
+
+def _farther(
+    whole_fun: Callable[[FloatArray], float], proposal: Proposal, end: FloatArray, f: float
+) -> tuple[FloatArray, float]:
+    """Go on from the end of a whole step that fell twice as far as its model: for as long as that leads down.
+
+    Along it the objective is a line, as far as can be told, and the length of the step is the model's own damping: of
+    columns that are all but collinear, or rows all but separated.
+    """
+    t = 1.0
+    for _ in range(_MOST_EXTENSIONS):
+        t *= _LONGER
+        trial, _ = proposal.path(t)
+        f_trial = whole_fun(trial)
+        if not f_trial < f or np.array_equal(trial, end):
+            break
+        end, f = trial, f_trial
+    return end, f

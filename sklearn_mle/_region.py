@@ -38,6 +38,11 @@ class Region:
         """Coordinates that are free to move to one side at most: at a kink or at a bound."""
         return self.at_kink(x) | (x <= self.lower) | (x >= self.upper)
 
+    def held_as(self, x: FloatArray, point: FloatArray) -> FloatArray:
+        """The point, where x is at a kink or at a bound as x, and elsewhere no farther than there."""
+        crossed = (self.l1 > 0) & (np.sign(point) != np.sign(x))
+        return np.clip(np.where(self.held(x), x, np.where(crossed, 0.0, point)), self.lower, self.upper)
+
     def slope(self, x: FloatArray, g: FloatArray) -> FloatArray:
         """The subgradient of least norm, where g is the gradient of the smooth part; zero where the box forbids."""
         kinked = np.sign(g) * np.maximum(np.abs(g) - self.l1, 0.0)
