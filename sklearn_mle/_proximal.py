@@ -14,6 +14,7 @@ classes. The penalty alone chooses it, with a pull that is next to nothing where
 with the best one, in closed form (`Gauge`).
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -37,7 +38,7 @@ _STALLED = 0.5
 _MAX_STALLS = 4
 # Where they have to be cut, as many as it takes to leave where curvature moves fast.
 _MANY_STALLS = 20
-# Steps in a row that had to be cut, and did not lower f.
+# Steps in a row that had to be cut, and did not lower f by more than its rounding.
 _MAX_IDLE = 5
 # Of what the model gains by a whole step, the fall that says that there was next to no curvature along it, and by how
 # much longer the next trial is; so often.
@@ -161,6 +162,7 @@ def minimize_proximal_newton(
     f, g = fun(x, *args) + region.penalty(x), jac(x, *args)
     nit = 0
     least, n_stalls, n_idle, whole = np.inf, 0, 0, True
+    last: deque[float] = deque(maxlen=_MANY_STALLS)
     message, success = "maximum number of iterations reached", False
     while True:
         proposal = model_step(x, g)
@@ -184,6 +186,8 @@ def minimize_proximal_newton(
             message = "rounding ends the decrease"
             break
         if nit >= maxiter:
+            # A model that sees too much curvature is no judge of what is left: no less than the last steps have gained.
+            decrement = max(decrement, last[0] - f) if len(last) == last.maxlen else decrement
             break
         t, moved = 1.0, None
         for _ in range(_MAX_BACKTRACKS):
@@ -195,7 +199,7 @@ def minimize_proximal_newton(
             t *= 0.5
         if moved is None and not proposal.surely:
             continue
-        n_idle = 0 if t == 1.0 or f_trial < f else n_idle + 1
+        n_idle = 0 if t == 1.0 or f - f_trial > noise else n_idle + 1
         if moved is None or np.array_equal(moved, x) or n_idle >= _MAX_IDLE:
             success = decrement <= max(tol, noise)
             message = "rounding ends the decrease"
@@ -203,6 +207,7 @@ def minimize_proximal_newton(
         whole = t == 1.0
         if whole and proposal.is_open and f - f_trial > max(_NO_CURVATURE * decrement, noise):
             moved, f_trial = _farther(lambda at: fun(at, *args) + region.penalty(at), proposal, moved, f_trial)
+        last.append(f)
         x, f, g = moved, f_trial, jac(moved, *args)
         nit += 1
         if callback is not None:

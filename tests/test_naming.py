@@ -1,12 +1,14 @@
 """Which features are named for separation: single columns, few together, many."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from sklearn_mle import _recession, _separation
+from sklearn_mle import SeparationWarning, SoftmaxMLEClassifier, _recession, _separation
 from sklearn_mle._separation import SeparationKind, diagnose_separation
 
 QUASI, COMPLETE = SeparationKind.QUASI_COMPLETE, SeparationKind.COMPLETE
@@ -28,6 +30,16 @@ def margins(finding, X, y):
 def separates(columns, X, y):
     """Whether some columns separate completely, by a diagnosis of them alone."""
     return diagnose_separation(X[:, list(columns)], y).kind is COMPLETE
+
+
+def test_a_column_that_is_constant_but_for_its_rounding_separates_nothing():
+    X = np.column_stack([np.where(np.arange(449) % 3, 88101.0, 88502.0), np.full(449, -78.905417)])
+    y = (X[:, 0] > 88300).astype(int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        for rows in (X, sparse.csr_array(X)):
+            with pytest.warns(SeparationWarning, match="completely separated: 0, 1, by features x0"):
+                SoftmaxMLEClassifier().fit(rows, y)
 
 
 @pytest.mark.parametrize("K", [2, 3])

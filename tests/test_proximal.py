@@ -14,7 +14,7 @@ from sklearn_mle._objective import NegativeLogLikelihood
 from sklearn_mle._orthants import OrthantSteps
 from sklearn_mle._precondition import box_coordinates
 from sklearn_mle._problem import RoundProblem
-from sklearn_mle._proximal import minimize_proximal_newton
+from sklearn_mle._proximal import Proposal, minimize_proximal_newton
 from sklearn_mle._region import Region
 from sklearn_mle._samples import Samples
 from sklearn_mle._steps import model_steps
@@ -215,3 +215,45 @@ def test_a_point_with_nothing_left_is_asked_about_twice():
     g = problem.value_and_grad(settled)[1] * (region.l1 > 0)  # intercepts at their minimum, to the last digit
     for _ in range(3):
         assert steps(settled, g).gain == 0
+
+
+def nearly_collinear(K, seed, apart=2e-7, n=400):
+    """Two columns that agree in six digits, whose difference tells the classes; and one more."""
+    rng = np.random.default_rng(seed)
+    a, b, c = rng.standard_normal((3, n))
+    z = np.column_stack([a, b, c]) @ rng.standard_normal((3, K))
+    return np.column_stack([a, a + apart * b, c]), (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+
+
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("how", [{"bounds": (-1e12, 1e12)}, {"C": 1e14, "l1_ratio": 1.0}], ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_columns_that_are_nearly_collinear_take_few_steps(seed, how, K):
+    X, y = nearly_collinear(K, seed)
+    maximum = SoftmaxMLEClassifier().fit(X, y)
+    held = SoftmaxMLEClassifier(**how).fit(X, y)
+    assert held.n_iter_ <= 45
+    assert abs(held.nll_ - maximum.nll_) <= 1e-6
+
+
+def test_what_the_last_steps_have_gained_may_be_gained_again():
+    """A model of far too much curvature: steps that leave nearly all, and say that nothing is left."""
+    region = Region(np.zeros(1), np.full(1, -np.inf), np.full(1, np.inf))
+
+    def creeping(x, g):
+        step = -1e-4 * g
+        return Proposal(step, 0.5 * float(-g @ step), lambda t: (x + t * step, t * float(g @ step)))
+
+    creeping.hessian = None
+    options = {"region": region, "model_step": creeping, "target": 1e-12, "tol": 0.01, "maxiter": 60}
+    result = minimize(
+        lambda x: 50 + float(x[0]), [10.0], jac=lambda x: np.ones(1), method=minimize_proximal_newton, options=options
+    )
+    assert result.decrement == pytest.approx(20 * 1e-4, rel=1e-6)
+
+
+def test_a_step_that_goes_on_keeps_to_the_kinks_and_bounds_where_it_was_to_end():
+    region = Region(np.array([0.0, 1.0, 1.0, 1.0, 0.0]), np.full(5, -2.0), np.full(5, 2.0))
+    end = np.array([2.0, 0.0, 1.0, -1.0, 1.5])
+    point = np.array([1.9, 3.0, -0.5, -1.5, 5.0])
+    np.testing.assert_array_equal(region.held_as(end, point), [2.0, 0.0, 0.0, -1.5, 2.0])

@@ -722,3 +722,13 @@ def test_rows_of_next_to_no_weight_are_separated_like_the_others(seed):
     assert clf.score(X, y) == 1
     assert np.log(2) * weights.min() < clf.nll_ <= 1e-3
     assert clf.optimize_result_.message == "the rows are separated"
+
+
+@pytest.mark.parametrize("solver", ["auto", "SLSQP", "BFGS", "lbfgs", "TNC", "trust-exact", "Powell"])
+def test_a_fit_that_has_gone_all_the_way_is_asked_about(solver):
+    """Two classes overlap, and the third lies far off: steps leave nothing of its gradient, nor of its curvature."""
+    rng = np.random.default_rng(20)
+    x = np.r_[rng.uniform(700, 1800, 30), rng.uniform(270, 370, 30), rng.uniform(260, 320, 30)]
+    X, y = np.column_stack([rng.uniform(20, 2000, 90), x]), np.repeat([0, 1, 2], 30)
+    with pytest.warns(SeparationWarning, match="quasi-completely separated: 0, by features x1"):
+        SoftmaxMLEClassifier(solver=solver).fit(X, y)
