@@ -135,10 +135,19 @@ def _estimate(
         words = solver.name if isinstance(solver, Method) else solver or describe_auto(problem, schedule, controls)
         say(f"{problem.size} free parameters, solver: {words}")
     # Where these run out new coordinates may help.
-    few = _PATIENT_ITERATIONS if solver is None and _may_move(model, setting) else max_iter
+    may_move = _may_move(model, setting)
+    few = _PATIENT_ITERATIONS if solver is None and may_move else max_iter
     solution = solve(
-        problem, schedule, solver, replace(controls, max_iter=min(max_iter, few)), setting.start, setting.known
+        problem,
+        schedule,
+        solver,
+        replace(controls, max_iter=min(max_iter, few)),
+        setting.start,
+        setting.known,
+        _PATIENT_ITERATIONS if may_move else None,
     )
+    # What SciPy has returned of a named method is handed out, whatever was made of it.
+    own = solution.result if isinstance(solver, Method) else None
     setting, schedule, solution = _carried_on(setting, schedule, controls, solution)
     finding = None
     if np.isinf(model.C) and setting.box is None and model.prior != "jeffreys":
@@ -166,7 +175,7 @@ def _estimate(
         solution.converged,
         solution.decrement,
         history,
-        solution.result,
+        solution.result if own is None else own,
         problem.objective.n_passes,
         finding,
         absent,

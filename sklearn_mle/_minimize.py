@@ -54,8 +54,12 @@ def solve(
     controls: Controls,
     start: FloatArray,
     at: tuple[float, FloatArray] | None = None,
+    few: int | None = None,
 ) -> Solution:
-    """Minimise from `start`, which is within the bounds; `at` is value and gradient there, where they are known."""
+    """Minimise from `start`, which is within the bounds; `at` is value and gradient there, where they are known.
+
+    `few` is how many Newton steps follow a named method before other coordinates may help.
+    """
     if not problem.size:
         # No intercepts, and columns of zeros alone: there is nothing to choose.
         value, grad = problem.value_and_grad(start)
@@ -69,7 +73,7 @@ def solve(
         return _run_bounded(problem, schedule, solver, controls, start)
     if solver.takes == "value":
         return _certified(problem, schedule, controls, run_method(problem, schedule.null, solver, controls, start))
-    return _run_certified(problem, schedule, solver, controls, start)
+    return _run_certified(problem, schedule, solver, controls, start, few)
 
 
 def describe_auto(problem: RoundProblem, schedule: CurvatureSchedule, controls: Controls) -> str:
@@ -302,9 +306,14 @@ def finished(solution: Solution, history: History) -> Solution:
 
 
 def _run_certified(
-    problem: RoundProblem, schedule: CurvatureSchedule, method: Method, controls: Controls, start: FloatArray
+    problem: RoundProblem,
+    schedule: CurvatureSchedule,
+    method: Method,
+    controls: Controls,
+    start: FloatArray,
+    few: int | None,
 ) -> Solution:
-    """A named method, then Newton steps; where the problem is too large for those, restarts in a new metric."""
+    """A named method, then Newton steps, a `few` first; restarts in a new metric where there is no room for those."""
     metric: Curvature = schedule.null
     for _ in range(_MAX_RESTARTS):
         solution = run_method(problem, metric, method, controls, start)
@@ -315,8 +324,10 @@ def _run_certified(
         if certified.converged or not controls.left or solution.result.nit == 0:
             return _with_result(certified, solution.result)
         metric = problem.cheap_curvature(start)
-    polished = polish(problem, schedule, controls, start, polished=_POLISHED_NATS_OF_NAMED)
-    return _with_result(polished, solution.result)
+    limit = None if few is None else min(few, controls.left)
+    polished = polish(problem, schedule, controls, start, polished=_POLISHED_NATS_OF_NAMED, max_iter=limit)
+    exhausted = bool(polished.result.exhausted) and controls.left > 0
+    return _with_result(polished, OptimizeResult(solution.result, exhausted=exhausted))
 
 
 def _with_result(solution: Solution, result: OptimizeResult) -> Solution:

@@ -9,6 +9,7 @@ rate at which the decrements shrink, needs no evaluation at its end: the caller 
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,9 @@ _GOOD_MODEL = 0.2
 _CRAWL = 0.1
 # Of conjugate gradients that are to say so: their residual, and how many products they take.
 _CLOSE, _PRODUCTS_OF_CRAWL = 0.03, 10
+
+# Steps whose gain is what is left at least, where they are the last ones that were allowed.
+_LAST_STEPS = 20
 
 CurvatureAt = Callable[[FloatArray, FloatArray, float], tuple[Curvature, bool]]
 
@@ -100,6 +104,7 @@ def minimize_newton(
     seen, least, fresh = False, 1.0, True
     decrement = decrement_before = np.inf
     slow = 0
+    last_values: deque[float] = deque(maxlen=_LAST_STEPS)
     message, success, crawling, after = "maximum number of iterations reached", False, False, np.inf
     nit = 0
     t, full_step, radius = 1.0, True, np.inf
@@ -156,6 +161,8 @@ def minimize_newton(
             break
         decrement_before = decrement
         if nit >= maxiter:
+            # Steps that are cut short may gain as much again, whatever the quadratic says.
+            decrement = max(decrement, last_values[0] - f) if len(last_values) == last_values.maxlen else decrement
             success = decrement <= tol
             break
         # Steps in a row have their minima in like places.
@@ -166,6 +173,7 @@ def minimize_newton(
             message = "rounding ends the decrease"
             break
         f_before = f
+        last_values.append(f)
         t, x, f, g = moved
         full_step = t >= 1.0 and not direction.bounded
         radius = next_radius(radius, direction, t, f_before - f)

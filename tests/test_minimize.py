@@ -368,3 +368,19 @@ def test_methods_without_derivatives_do_not_claim_what_they_have_not_reached(nam
             assert short >= -1e-8
             assert short <= 1.01 * model.tol or not model.converged_
     assert False in outcomes
+
+
+@pytest.mark.parametrize("name", ["L-BFGS-B", "BFGS", "SLSQP", "trust-exact"])
+@pytest.mark.parametrize("seed", [0, 2, 5])
+def test_columns_of_huge_entries_take_new_coordinates_after_any_method(seed, name):
+    """Entries over thirty decades: those of few rows make the scale of a column, and then no difference."""
+    rng = np.random.default_rng(seed)
+    X = np.exp(rng.normal(scale=12.0, size=(300, 3)))
+    z = np.log(X) @ rng.normal(size=(3, 3))
+    y = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+    best = SoftmaxMLEClassifier(C=1.0).fit(X, y)
+    named = SoftmaxMLEClassifier(C=1.0, solver=name).fit(X, y)
+    assert named.converged_
+    assert named.nll_ == pytest.approx(best.nll_, abs=1e-6)
+    # What SciPy has returned of the method itself.
+    assert named.optimize_result_.fun > named.loss_curve_[-1] * 300
