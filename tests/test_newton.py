@@ -160,7 +160,7 @@ def test_maxiter_ends_it_and_is_no_success():
 def test_out_of_steps_no_less_is_left_than_the_last_ones_have_gained():
     problem, values = logistic(), []
     creeping = lambda x, g, decrement: (DenseCurvature(2e6 * problem.hessian(x)), True)  # noqa: E731
-    result = problem.run(np.full(5, 3.0), creeping, maxiter=50, callback=lambda r: values.append(r.fun))
+    result = problem.run(np.full(5, 3.0), creeping, maxiter=50, watch=False, callback=lambda r: values.append(r.fun))
     assert 0.5 * result.jac @ np.linalg.solve(2e6 * problem.hessian(result.x), result.jac) < 1e-3
     assert result.decrement == pytest.approx(values[-21] - values[-1], rel=1e-9)
     assert not result.success
