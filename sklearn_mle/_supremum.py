@@ -43,9 +43,11 @@ def ahead_to_supremum(
     """
     assert finding.direction is not None
     assert finding.separated is not None
-    objective = problem.objective
-    theta = problem.coordinates.push(solution.psi)
+    objective, theta = problem.objective, problem.coordinates.push(solution.psi)
     noise = NOISE * resolution * abs(solution.value)
+    if solution.value <= tol:
+        # No likelihood is above one.
+        return None
     level = objective.value_without(theta, finding.separated)
     if solution.value - level + solution.decrement <= max(tol, noise):
         return None
