@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from benchmarks import elastic_net, path, problems, report, runner, separation, worker
+from benchmarks import elastic_net, many, path, problems, report, runner, separation, worker
 from benchmarks.libraries import adapters
 from benchmarks.objective import penalised_mean_nll, standardise, to_raw
 from benchmarks.records import Run, outcomes, read_csv, write_csv
@@ -153,3 +154,27 @@ def test_a_path_is_walked_to_the_end_of_each_fit(tiny):
     assert name
     assert 0 < theirs < 60
     assert path.best_peer(X, y, np.asarray(same) - 1.0, repeats=1, limit=1e-9) == (None, 1e-9)
+
+
+def test_a_data_frame_becomes_classes_and_columns_of_numbers():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=90), "b": np.arange(90), "mostly_missing": np.nan, "kind": "x"})
+    frame.loc[30:79, "kind"], frame.loc[80:, "kind"] = "y", "z"
+    frame.loc[82:, "kind"] = None
+    frame.loc[3, "a"] = np.nan
+    X, y = many.classification(frame)
+    # The two rows of "z" are too few, one row is not complete, eight have no class.
+    assert X.shape == (79, 2)
+    assert np.bincount(y).tolist() == [29, 50]
+    assert many.classification(frame[["a", "b"]]) is None
+    assert many.classification(frame.head(50)) is None
+
+
+def test_sets_are_compared_at_the_same_optimum():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(400, 3)) * [1.0, 1e-4, 1e5]
+    y = (X[:, 0] + rng.logistic(size=400) > 0).astype(int)
+    ours, peer, default = many.compare([(X, y)], np.inf, 1)
+    assert ours[0] > 0
+    assert np.isfinite(peer[0])
+    assert np.isinf(default[0])
