@@ -2,7 +2,8 @@
 
 solver="auto": SciPy's L-BFGS-B in the coordinates of a Kronecker-factored model of the curvature (`_kfac`),
 which is taken anew at longer and longer intervals. Blocks of float64 rows are evaluated in float32 until its
-rounding shows.
+rounding shows. Where the Hessian costs little, `trust-exact` takes over after a few of these intervals: along the flat
+valleys of a network L-BFGS-B goes on for thousands of steps. Without a prior these lead to infinity, and it stays.
 
 What certifies a point is half the Newton decrement, g' H^-1 g / 2, the nats that a quadratic leaves to gain: with the
 Gauss-Newton Hessian, that of the network linearised there, or with the Hessian itself where it shows no negative
@@ -40,7 +41,11 @@ _FORCING, _CERTIFYING_PRODUCTS, _SHARE_OF_METRIC = 0.1, 20, 1e-3
 _PAIRS, _FEW_PAIRS = 30, 8
 _MANY_PARAMETERS = 30_000
 _MAX_RESTARTS = 20
+# Of `tol`, what a named method is asked for: a tenth of the time before, down to this.
+_NEXT_SHARE, _LEAST_SHARE = 0.1, 1e-6
 _MAX_STALLS = 8
+# Products of one Hessian, and parameters, up to which it is cheap; and iterations before it takes over.
+_CHEAP_HESSIAN, _CHEAP_SIZE, _PATIENCE = 1 << 25, 300, 60
 # Near a minimum the model is good, and directions of little curvature matter.
 _FINE_DAMPING = 1e-4
 # Methods that keep or factor a d x d matrix, and the most parameters that they are let have.
@@ -99,8 +104,9 @@ def _train_auto(problem: NetworkProblem, controls: Controls, start: FloatArray) 
             value = problem.value_and_grad(theta)[0]
             if controls.left:
                 continue
+        crawling = len(history.objective) >= _PATIENCE and not single and _hessian_is_cheap(problem)
         # A model that sees nothing left to gain may have been outrun: the next one is asked, too.
-        if len(history.objective) == done or not controls.left:
+        if len(history.objective) == done or not controls.left or crawling:
             solution = _finish(problem, controls, theta, metric)
             solution.result.nit = len(history.objective)
             return solution
@@ -108,11 +114,12 @@ def _train_auto(problem: NetworkProblem, controls: Controls, start: FloatArray) 
 
 
 def _finish(problem: NetworkProblem, controls: Controls, theta: FloatArray, metric: Curvature) -> Solution:
-    """The certificate, and trust-ncg with exact Hessian products until it is had.
+    """The certificate, and steps with the exact Hessian, or with products of it, until it is had.
 
     L-BFGS-B ends where the model sees nothing left to gain. What is left lies along directions that the model
     overrates, or of negative curvature.
     """
+    method = METHODS["trust-exact" if _hessian_is_cheap(problem) else "trust-ncg"]
     for _ in range(_MAX_STALLS):
         # The last model does where iterations ran out: most often it sees that all is far from done.
         solution = certify(problem, problem.curvature(theta) if controls.left else metric, controls, theta)
@@ -122,11 +129,20 @@ def _finish(problem: NetworkProblem, controls: Controls, theta: FloatArray, metr
         gap = 0.5 * float(solution.grad @ fine.solve(solution.grad))
         share = 0.1 * min(1.0, _enough(controls, solution.value) / solution.decrement)
         part = replace(controls, options={"gtol": float(np.sqrt(2 * gap * share))})
-        found = run_method(problem, fine, METHODS["trust-ncg"], part, theta)
+        found = run_method(problem, fine, method, part, theta)
         if found.value >= solution.value:
             break
         theta = found.psi
     return solution
+
+
+def _hessian_is_cheap(problem: NetworkProblem) -> bool:
+    """Whether Hessians cost about as little as the iterations that they save.
+
+    Where there are kinks they save none, and without a prior their steps leap to where probabilities have no digits.
+    """
+    fits = problem.size <= _CHEAP_SIZE and problem.work * problem.size <= _CHEAP_HESSIAN
+    return fits and problem.objective.precision > 0 and problem.objective.network.activation.smooth
 
 
 def _enough(controls: Controls, value: float) -> float:
@@ -183,13 +199,18 @@ def _decrement(
 
 
 def _train_named(problem: NetworkProblem, method: Method, controls: Controls, start: FloatArray) -> Solution:
-    """A named method in the coordinates of the curvature model at the start, again where the certificate is missed."""
-    theta = start
+    """A named method in the coordinates of the curvature model at the start, again where the certificate is missed.
+
+    What the method asks of its gradient to be done is by that model, which may rate directions too high: it is asked
+    for more each time.
+    """
+    theta, share = start, 1.0
     for _ in range(_MAX_RESTARTS):
         metric = problem.curvature(theta)
-        solution = run_method(problem, metric, method, controls, theta)
+        solution = run_method(problem, metric, method, replace(controls, tol=share * controls.tol), theta)
         certified = certify(problem, problem.curvature(solution.psi), controls, solution.psi, solution.result)
-        if certified.converged or not controls.left or method.takes == "value" or np.array_equal(solution.psi, theta):
+        at_rest = np.array_equal(solution.psi, theta) and share <= _LEAST_SHARE
+        if certified.converged or not controls.left or method.takes == "value" or at_rest:
             break
-        theta = solution.psi
+        theta, share = solution.psi, max(_NEXT_SHARE * share, _LEAST_SHARE)
     return replace(certified, result=solution.result)

@@ -203,6 +203,7 @@ class _View:
         self.problem = problem
         self.metric = metric
         self.tracked = Tracked(self._value_and_grad)
+        self._whitening: FloatArray | None = None
 
     def to_phi(self, psi: FloatArray) -> FloatArray:
         return psi.copy() if self.metric is None else self.metric.whiten_point(psi)
@@ -222,8 +223,9 @@ class _View:
         hessian = self.problem.hessian(self.to_psi(phi))
         if self.metric is None:
             return hessian
-        half = np.stack([self.metric.whiten(column) for column in hessian])
-        whitened = np.stack([self.metric.whiten(column) for column in half.T])
+        if self._whitening is None:
+            self._whitening = np.stack([self.metric.unwhiten(unit) for unit in np.eye(len(hessian))])
+        whitened = self._whitening @ hessian @ self._whitening.T
         return 0.5 * (whitened + whitened.T)
 
     def solution(self, result: OptimizeResult, converged: bool, controls: Controls) -> Solution:

@@ -43,12 +43,14 @@ class Activation:
     slope : phi'(a) from h
     bend : phi''(a) from h; None where it is zero (almost) everywhere
     rectifies : whether it switches off half of the line, all but, which He's initial variance makes up for
+    smooth : whether it has no kink
     """
 
     apply: Callable[[FloatArray], FloatArray]
     slope: Callable[[FloatArray], FloatArray]
     bend: Callable[[FloatArray], FloatArray] | None
     rectifies: bool = False
+    smooth: bool = True
 
     def initial_bound(self, n_in: int, n_out: int) -> float:
         """Initial weights are uniform between this and its negative: Glorot & Bengio (2010), He et al. (2015)."""
@@ -69,7 +71,7 @@ ACTIVATIONS = {
     "identity": Activation(lambda a: a, np.ones_like, None),
     "logistic": Activation(lambda a: expit(a, out=a), lambda h: h * (1 - h), lambda h: h * (1 - h) * (1 - 2 * h)),
     "tanh": Activation(lambda a: np.tanh(a, out=a), lambda h: 1 - h * h, lambda h: -2 * h * (1 - h * h)),
-    "relu": Activation(lambda a: np.maximum(a, 0, out=a), lambda h: (h > 0).astype(h.dtype), None, rectifies=True),
+    "relu": Activation(lambda a: np.maximum(a, 0, out=a), lambda h: (h > 0).astype(h.dtype), None, True, smooth=False),
     # phi' is the logistic function: 1 - exp(-h), and phi'' is phi' (1 - phi').
     "softplus": Activation(_softplus, lambda h: -np.expm1(-h), lambda h: -np.expm1(-h) * np.exp(-h), rectifies=True),
 }
@@ -153,27 +155,34 @@ class Pass:
         return self.layout.pack(out[::-1])
 
     def _pull(self, layer: int, residual: FloatArray) -> FloatArray:
-        return self.rows.pull(residual) if layer == 0 else residual @ self.hidden[layer - 1].T
+        if layer:
+            return residual @ self.hidden[layer - 1].T
+        if residual.ndim == 2:
+            return self.rows.pull(residual)
+        return self.rows.pull(residual.reshape(-1, residual.shape[-1])).reshape(*residual.shape[:-1], -1)
 
     def _sums(self, residual: FloatArray) -> FloatArray | None:
-        return residual.sum(axis=1, dtype=np.float64) if self.layout.fit_intercept else None
+        return residual.sum(axis=-1, dtype=np.float64) if self.layout.fit_intercept else None
 
     def jvp(self, direction: FloatArray) -> FloatArray:
         """Derivative (J, B) of the outputs along a direction of theta."""
         return self._tangents(direction)[-1]
 
     def _tangents(self, direction: FloatArray) -> list[FloatArray]:
-        """Derivatives of a_1, ..., a_L along a direction."""
+        """Derivatives of a_1, ..., a_L along a direction, or (m, ...) along some of them."""
         tangents: list[FloatArray] = []
-        for layer, ((W, _), (dW, db)) in enumerate(zip(self.layers, self.layout.unpack(direction), strict=True)):
-            if layer == 0:
-                da = self.rows.outputs(dW)
-            else:
+        for layer, ((W, _), (dW, db)) in enumerate(zip(self.layers, self._unpacked(direction), strict=True)):
+            da: FloatArray
+            if layer:
                 h = self.hidden[layer - 1]
                 da = _like(dW, h) @ h
                 da += _like(W, h) @ (self.slopes[layer - 1] * tangents[-1])
+            elif dW.ndim == 2:
+                da = self.rows.outputs(dW)
+            else:
+                da = self.rows.outputs(dW.reshape(-1, dW.shape[-1])).reshape(*dW.shape[:-1], -1)
             if db is not None:
-                da += db[:, None].astype(da.dtype, copy=False)
+                da += db[..., None].astype(da.dtype, copy=False)
             tangents.append(da)
         return tangents
 
@@ -185,31 +194,45 @@ class Pass:
         Parameters
         ----------
         residual : array (J, B)
-        direction : array (d,)
+        direction : array (d,), or (m, d) for some of them at a time
         moved : callable
-            From dz, the derivative of z along the direction, the derivative of the residual, (J, B).
+            From dz, the derivative of z along the direction, the derivative of the residual, (J, B) or (m, J, B).
         """
         tangents = self._tangents(direction)
-        directions = self.layout.unpack(direction)
+        directions = self._unpacked(direction)
         change = moved(tangents[-1])
         out: list[tuple[FloatArray, FloatArray | None]] = []
         for layer in range(len(self.layers) - 1, -1, -1):
             gradient = self._pull(layer, change)
             if layer:
                 slope, da = self.slopes[layer - 1], tangents[layer - 1]
-                gradient += residual @ (slope * da).T
+                gradient += residual @ (slope * da).swapaxes(-1, -2)
             out.append((gradient, self._sums(change)))
             if layer:
                 W, dW = _like(self.layers[layer][0], change), _like(directions[layer][0], change)
                 back = W.T @ residual
                 change = W.T @ change
-                change += dW.T @ residual
+                change += dW.swapaxes(-1, -2) @ residual
                 change *= slope
                 if self.activation.bend is not None:
                     change += back * self.activation.bend(self.hidden[layer - 1]) * da
                 back *= slope
                 residual = back
-        return self.layout.pack(out[::-1])
+        if direction.ndim == 1:
+            return self.layout.pack(out[::-1])
+        stacked = [[(W[i], None if b is None else b[i]) for W, b in out[::-1]] for i in range(len(direction))]
+        return np.stack([self.layout.pack(layers) for layers in stacked])
+
+    def _unpacked(self, direction: FloatArray) -> list[tuple[FloatArray, FloatArray | None]]:
+        """The layers of a direction, (out, in) and (out,), or of some of them with one more axis in front."""
+        if direction.ndim == 1:
+            return self.layout.unpack(direction)
+        each = [self.layout.unpack(one) for one in direction]
+        weights = [np.stack([W for W, _ in layer]) for layer in zip(*each, strict=True)]
+        if not self.layout.fit_intercept:
+            return [(W, None) for W in weights]
+        biases = [np.stack([b for _, b in layer if b is not None]) for layer in zip(*each, strict=True)]
+        return list(zip(weights, biases, strict=True))
 
 
 def _like(weights: FloatArray, block: FloatArray) -> FloatArray:

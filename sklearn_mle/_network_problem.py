@@ -22,6 +22,8 @@ _ROWS = 1024
 _ROWS_A_UNIT = 8
 _ROWS_A_COLUMN = 30
 _OVERFLOWN = 1e100
+# Products of the Hessian are made together for as long as derivatives of units take no more room.
+_ENTRIES_OF_PRODUCTS = 1 << 19
 # Second moments of more inputs than this cost more than they gain: their diagonal stands for them.
 MAX_DENSE_INPUTS = 1000
 MAX_SPARSE_INPUTS = 500
@@ -113,9 +115,14 @@ class NetworkProblem:
 
     def hessian(self, theta: FloatArray) -> FloatArray:
         """All products with unit vectors, (d, d); the Gauss-Newton Hessian, made definite, where that is asked for."""
-        product = self.gauss_newton_product if self.definite else self.hessp
-        hessian = np.stack([product(theta, unit) for unit in np.eye(self.size)])
-        if self.definite:
+        units = np.eye(self.size)
+        if not self.definite:
+            entries_of_one = max(self.objective.layout.widths[1:]) * self.objective.samples.n_rows
+            at_a_time = max(1, _ENTRIES_OF_PRODUCTS // entries_of_one)
+            parts = [units[i : i + at_a_time] for i in range(0, self.size, at_a_time)]
+            hessian = np.concatenate([self.objective.hessp(theta, part) for part in parts])
+        else:
+            hessian = np.stack([self.gauss_newton_product(theta, unit) for unit in units])
             hessian[np.diag_indices(self.size)] += 1e-6 * max(float(np.diag(hessian).mean()), 1e-300)
         return 0.5 * (hessian + hessian.T)
 

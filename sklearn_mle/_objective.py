@@ -159,7 +159,7 @@ class NegativeLogLikelihood:
         return self._kept_at is not None and np.array_equal(self._kept_at, theta)
 
     def hessp(self, theta: FloatArray, direction: FloatArray) -> FloatArray:
-        """Hessian at theta times a direction, one pass over the data.
+        """Hessian at theta times a direction, one pass over the data; times (m, d) of them with hidden layers.
 
         The derivative of J' w (p - y): J' w (diag p - p p') J direction, and with hidden layers the bending of z.
         """
@@ -193,9 +193,10 @@ class NegativeLogLikelihood:
 
     def _sum_of_products(self, block_terms: Callable[[Block], tuple[FloatArray]], direction: FloatArray) -> FloatArray:
         (product,) = self.samples.sum(block_terms)
-        self.n_passes += 1
+        self.n_passes += 1 if direction.ndim == 1 else len(direction)
         if self.precision:
-            self._add_penalty_product(product, direction)
+            for total, one in zip(np.atleast_2d(product), np.atleast_2d(direction), strict=True):
+                self._add_penalty_product(total, one)
         return product
 
     def rows_of_little_curvature(self, theta: FloatArray, least: float) -> IntArray | None:

@@ -153,10 +153,10 @@ def one_hot(y: IntArray, n_classes: int) -> FloatArray:
 
 
 def curvature_product(proba: FloatArray, dz: FloatArray) -> FloatArray:
-    """(diag p - p p') dz for each row, in place of `dz` (J, B); for J = 1 it is p (1 - p) dz."""
+    """(diag p - p p') dz for each row, in place of `dz` (J, B) or (m, J, B); for J = 1 it is p (1 - p) dz."""
     if proba.shape[0] == 1:
         dz *= proba * (1 - proba)
         return dz
-    dz -= np.einsum("kb,kb->b", proba, dz)
+    dz -= np.einsum("kb,...kb->...b", proba, dz)[..., None, :]
     dz *= proba
     return dz

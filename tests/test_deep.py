@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 from scipy.optimize import OptimizeResult
 from sklearn.base import clone
-from sklearn.datasets import load_iris, make_classification, make_moons
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine, make_classification, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
@@ -393,3 +393,31 @@ class TestMethods:
 @pytest.mark.filterwarnings("ignore::sklearn_mle.SeparationWarning")
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+class TestValleys:
+    """Where L-BFGS-B goes on for thousands of steps."""
+
+    @pytest.mark.parametrize("C", [100.0, 1.0, 0.01])
+    @pytest.mark.parametrize("load", [load_wine, load_breast_cancer])
+    def test_raw_columns_converge(self, load, C):
+        X, y = load(return_X_y=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = network(C=C).fit(X, y)
+        assert model.converged_
+        assert model.n_iter_ < 300
+
+    @pytest.mark.parametrize("solver", ["L-BFGS-B", "BFGS"])
+    @pytest.mark.parametrize("C", [1.0, 0.01])
+    def test_named_methods_are_asked_for_more_until_they_have_converged(self, C, solver):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            network(C=C, solver=solver).fit(*load_wine(return_X_y=True))
+
+    @pytest.mark.parametrize(("activation", "C"), [("relu", 1.0), ("tanh", np.inf)])
+    def test_hessians_are_not_taken_where_they_do_not_help(self, activation, C, monkeypatch):
+        monkeypatch.setattr(NetworkProblem, "hessian", None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            network(activation=activation, C=C, max_iter=150).fit(*load_wine(return_X_y=True))

@@ -89,6 +89,25 @@ def test_derivatives_are_central_differences(activation, hidden, K, kind, weight
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("hidden", DEPTHS[1:])
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"K": 2, "kind": "sparse", "weighted": False, "C": np.inf}, {"fit_intercept": False}, {"dtype": np.float32}],
+    ids=str,
+)
+def test_products_with_several_directions_are_those_with_each(activation, hidden, how):
+    objective, theta, _ = problem(activation, hidden, **how)
+    directions = np.random.default_rng(1).normal(size=(3, len(theta)))
+    before = objective.n_passes
+    together = objective.hessp(theta, directions)
+    assert objective.n_passes == before + 3
+    assert together.dtype == np.float64
+    each = np.stack([objective.hessp(theta, direction) for direction in directions])
+    tolerance = 1e-5 if how.get("dtype") is np.float32 else 1e-12
+    np.testing.assert_allclose(together, each, rtol=tolerance, atol=tolerance * np.abs(each).max())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("hidden", DEPTHS)
 def test_float32_agrees_with_float64(activation, hidden):
     single, theta, v = problem(activation, hidden, dtype=np.float32)
