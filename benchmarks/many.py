@@ -6,7 +6,7 @@ sets are fitted by maximum likelihood; of those whose classes overlap some are d
 
 This package runs with its defaults on the raw columns. Each of scikit-learn's solvers has the loosest tolerance of a
 grid that is within 1e-6 nats a sample of our optimum, and where C is infinite, standardised columns; the fastest that
-arrives is the peer. `LogisticRegression(C=C)` itself, on raw columns, has its own row.
+arrives is the peer. `LogisticRegression(C=C)` itself, on raw columns, has columns of its own.
 """
 
 import argparse
@@ -27,7 +27,7 @@ GAP = 1e-6  # nats a sample
 ROWS = (60, 120_000)
 LEAST_OF_CLASS = 5
 MOST_MISSING = 0.2
-# Of rows times columns: less is fitted before a clock has ticked.
+# Of rows times columns: with less a fit is its checks alone.
 LEAST_ENTRIES = 1500
 # A peer that takes so many times as long is not waited for.
 PATIENCE = 30

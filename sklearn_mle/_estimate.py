@@ -27,13 +27,11 @@ from ._problem import RoundProblem
 from ._samples import Samples
 from ._separation import SeparationFinding
 from ._softmax import ABSENT_LOGIT
-from ._supremum import ahead_to_supremum
+from ._supremum import to_supremum
 from ._typing import Design, FloatArray, IntArray, Targets
 
 # Iterations of solver="auto" after which it takes coordinates in which the problem is round where it has come to.
 _PATIENT_ITERATIONS = 100
-# Ways along a direction of recession, each with Newton steps of what is level along it.
-_MOST_WAYS = 5
 
 
 @dataclass(frozen=True)
@@ -154,8 +152,12 @@ def _estimate(
         solution, finding = examine(setting.problem, schedule, controls, solution, few, watched=solver is None)
         if finding is None:
             setting, schedule, solution = _carried_on(setting, schedule, controls, solution, watch=False)
-        elif finding.direction is not None and (solver is None or _has_derivatives(solver)):
-            setting, schedule, solution = _to_supremum(setting, schedule, controls, solution, finding)
+        elif solver is None or (isinstance(solver, Method) and solver.takes != "value"):
+            # What callables and methods without derivatives have found stands.
+            problem, schedule, solution = to_supremum(
+                setting.problem, setting.class_metric, schedule, controls, solution, finding
+            )
+            setting = replace(setting, problem=problem)
     elif np.isinf(model.C) and setting.box is not None and setting.bounds is not None:
         finding = examine_in_box(setting.problem, solution, setting.box, setting.bounds)
     problem = setting.problem
@@ -285,29 +287,6 @@ def _carried_on(
         schedule = CurvatureSchedule(setting.problem, setting.class_metric, warm=True, sampled=False)
         patient = replace(controls, max_iter=limit)
         solution = polish(setting.problem, schedule, patient, solution.psi, watch=watch)
-    return setting, schedule, solution
-
-
-def _has_derivatives(solver: Solver) -> bool:
-    """Whether Newton steps follow what the solver finds; what others find stands."""
-    return isinstance(solver, Method) and solver.takes != "value"
-
-
-def _to_supremum(
-    setting: _Setting, schedule: CurvatureSchedule, controls: Controls, solution: Solution, finding: SeparationFinding
-) -> tuple[_Setting, CurvatureSchedule, Solution]:
-    """Within `tol` of the supremum: along the direction found, and by Newton steps of what is level along it."""
-    for _ in range(_MOST_WAYS):
-        ahead = ahead_to_supremum(setting.problem, solution, finding, controls.tol, controls.resolution)
-        if ahead is None or not controls.left:
-            break
-        theta, value = ahead
-        controls.history.add(value)
-        problem = setting.problem
-        moved = round_problem(problem.objective, problem.coordinates.moved_to(theta))
-        setting = replace(setting, problem=moved)
-        schedule = CurvatureSchedule(moved, setting.class_metric, warm=True, sampled=False)
-        solution = polish(moved, schedule, controls, np.zeros(moved.size))
     return setting, schedule, solution
 
 

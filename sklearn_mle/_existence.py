@@ -102,8 +102,9 @@ def examine_in_box(
         return None
     seconds = _SECONDS if moving else _SECONDS_OF_CRAWL
     finding = _diagnosed(problem, problem.coordinates.push(solution.psi), solution, seconds, bounds)
-    unlikely = SeparationKind.OVERLAP if moving else SeparationKind.UNDECIDED
-    return None if finding.kind in (SeparationKind.OVERLAP, unlikely) else finding
+    if finding.kind is SeparationKind.OVERLAP or (finding.kind is SeparationKind.UNDECIDED and not moving):
+        return None
+    return finding
 
 
 def _step_in_box(problem: RoundProblem, solution: Solution, box: tuple[FloatArray, FloatArray]) -> FloatArray | None:

@@ -17,6 +17,8 @@ _PATIENT_BACKTRACKS = 6
 # Roundings of f that a sum of rows has, and those from which on its differences say something.
 NOISE = 8
 TOLD_APART = 100 * NOISE
+# Steps whose gain is what is left at least, where they are the last ones that were allowed.
+LAST_STEPS = 20
 # Of the squared gradient, the share that a step in the rounding of f may leave.
 _STALLED = 0.5
 # A slope that is left after backtracking, or a whole step, of the first, that is worth another evaluation; and how many

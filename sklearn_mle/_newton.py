@@ -19,7 +19,7 @@ from scipy.optimize import OptimizeResult
 from ._ahead import SURELY, LastStep
 from ._curvature import Curvature, DenseCurvature
 from ._direction import CAUTION, Direction, conjugate_direction, forcing_term, next_radius
-from ._line_search import NOISE, line_search, may_be_longer
+from ._line_search import LAST_STEPS, NOISE, line_search, may_be_longer
 from ._typing import FloatArray
 
 # A model is good that rates no curvature seen at more than five times what it is.
@@ -29,9 +29,6 @@ _GOOD_MODEL = 0.2
 _CRAWL = 0.1
 # Of conjugate gradients that are to say so: their residual, and how many products they take.
 _CLOSE, _PRODUCTS_OF_CRAWL = 0.03, 10
-
-# Steps whose gain is what is left at least, where they are the last ones that were allowed.
-_LAST_STEPS = 20
 
 CurvatureAt = Callable[[FloatArray, FloatArray, float], tuple[Curvature, bool]]
 
@@ -104,7 +101,7 @@ def minimize_newton(
     seen, least, fresh = False, 1.0, True
     decrement = decrement_before = np.inf
     slow = 0
-    last_values: deque[float] = deque(maxlen=_LAST_STEPS)
+    last_values: deque[float] = deque(maxlen=LAST_STEPS)
     message, success, crawling, after = "maximum number of iterations reached", False, False, np.inf
     nit = 0
     t, full_step, radius = 1.0, True, np.inf

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from ._gauge import Gauge
-from ._line_search import NOISE, TOLD_APART
+from ._line_search import LAST_STEPS, NOISE, TOLD_APART
 from ._region import Region
 from ._typing import FloatArray
 
@@ -162,7 +162,7 @@ def minimize_proximal_newton(
     f, g = fun(x, *args) + region.penalty(x), jac(x, *args)
     nit = 0
     least, n_stalls, n_idle, whole = np.inf, 0, 0, True
-    last: deque[float] = deque(maxlen=_MANY_STALLS)
+    last: deque[float] = deque(maxlen=LAST_STEPS)
     message, success = "maximum number of iterations reached", False
     while True:
         proposal = model_step(x, g)

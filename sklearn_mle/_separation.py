@@ -77,11 +77,11 @@ class SeparationFinding:
         Columns of X that `direction` uses: those that separate on their own, and a combination for the pairs that they
         leave, from which no column can be left out unless `reason` says otherwise. Empty if the intercepts alone
         separate.
-    separated : bool array of shape (n, K), or None
-        The pairs that it separates: along `direction` the probability of class k goes to 0 in row i.
     reason : str
         What was left open and why: existence (UNDECIDED), whether separation is not complete after all
         (QUASI_COMPLETE), or whether all features named are needed. Empty if nothing was.
+    separated : bool array of shape (n, K), or None
+        The pairs that it separates: along `direction` the probability of class k goes to 0 in row i.
     """
 
     kind: SeparationKind

@@ -15,8 +15,12 @@ gains of the nearest, and says nothing of those that would cost something for hu
 
 import numpy as np
 
+from ._auto import CurvatureSchedule
+from ._history import Controls
+from ._kept import round_problem
 from ._line_search import NOISE
 from ._methods import Solution
+from ._minimize import polish
 from ._problem import RoundProblem
 from ._separation import SeparationFinding
 from ._typing import FloatArray
@@ -25,29 +29,46 @@ from ._typing import FloatArray
 _SHARE_OF_TAIL = 0.25
 # Doublings of the way, of which logits grow as large.
 _MOST_DOUBLINGS = 60
+# Ways along a direction of recession, each with Newton steps of what is level along it.
+_MOST_WAYS = 5
 
 
-def ahead_to_supremum(
+def to_supremum(
+    problem: RoundProblem,
+    class_metric: FloatArray,
+    schedule: CurvatureSchedule,
+    controls: Controls,
+    solution: Solution,
+    finding: SeparationFinding,
+) -> tuple[RoundProblem, CurvatureSchedule, Solution]:
+    """Within `tol` of the supremum: along the direction found, and by Newton steps of what is level along it.
+
+    Where no direction was found the solution stands. What is returned is in coordinates about the point reached.
+    """
+    for _ in range(_MOST_WAYS):
+        ahead = _ahead(problem, solution, finding, controls.tol, controls.resolution) if controls.left else None
+        if ahead is None:
+            break
+        theta, value = ahead
+        controls.history.add(value)
+        problem = round_problem(problem.objective, problem.coordinates.moved_to(theta))
+        schedule = CurvatureSchedule(problem, class_metric, warm=True, sampled=False)
+        solution = polish(problem, schedule, controls, np.zeros(problem.size))
+    return problem, schedule, solution
+
+
+def _ahead(
     problem: RoundProblem, solution: Solution, finding: SeparationFinding, tol: float, resolution: float
 ) -> tuple[FloatArray, float] | None:
-    """Theta, and the value there, so far along the direction found that `tol` bounds what is left.
+    """Theta, and the value there, so far along the direction found that what is ruled out costs next to nothing.
 
-    None where it does so already, or where rounding does not let it.
-
-    Parameters
-    ----------
-    problem, solution : where the fit has come to
-    finding : with a direction, and the pairs that it separates
-    tol : nats from the supremum that are good enough
-    resolution : relative rounding of the value
+    None where `tol` bounds what is left already, or where rounding does not let it.
     """
-    assert finding.direction is not None
-    assert finding.separated is not None
-    objective, theta = problem.objective, problem.coordinates.push(solution.psi)
-    noise = NOISE * resolution * abs(solution.value)
-    if solution.value <= tol:
+    if finding.direction is None or finding.separated is None or solution.value <= tol:
         # No likelihood is above one.
         return None
+    objective, theta = problem.objective, problem.coordinates.push(solution.psi)
+    noise = NOISE * resolution * abs(solution.value)
     level = objective.value_without(theta, finding.separated)
     if solution.value - level + solution.decrement <= max(tol, noise):
         return None
